@@ -1,0 +1,74 @@
+"""The theme's icons for a few kilobytes, and no script from another host.
+
+The theme loads FontAwesome twice: a script of half a megabyte (dropped by the template
+`static/webpack-macros.html` of this book), and fonts with thousands of icons. The fonts are cut
+down to the icons that the built pages use.
+"""
+
+import re
+from pathlib import Path
+
+import pydata_sphinx_theme
+from fontTools import subset
+
+STATIC = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
+FONTS = "vendor/fontawesome/webfonts"
+_NAMED = re.compile(r'((?:\.fa-[a-z0-9-]+:before,?)+)\{content:"\\([0-9a-f]+)"')
+_LOOSE = re.compile(r"[\uf000-\uf8ff]|(?<=\\)f[0-9a-f]{3}\b")
+
+
+def codes_by_name(css):
+    """Icon name -> code point, from the theme's style sheet."""
+    return {
+        name: int(code, 16)
+        for names, code in _NAMED.findall(css)
+        for name in re.findall(r"\.fa-([a-z0-9-]+):before", names)
+    }
+
+
+def used_codes(outdir):
+    """Code points of the icons that the built pages and the other style sheets show."""
+    css = (STATIC / "styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    known = codes_by_name(css)
+    pages = "".join(p.read_text(encoding="utf-8") for p in Path(outdir).rglob("*.html"))
+    names = set(re.findall(r"\bfa-([a-z0-9-]+)", pages))
+    # Icons that style sheets write by code, such as those of admonition titles.
+    rest = _NAMED.sub("", css) + "".join(
+        p.read_text(encoding="utf-8")
+        for p in (Path(outdir) / "_static").glob("*.css")
+    )
+    loose = {int(c, 16) if len(c) > 1 else ord(c) for c in _LOOSE.findall(rest)}
+    return {known[n] for n in names if n in known} | loose
+
+
+def _cut_fonts(app, exception):
+    if exception is not None or app.builder.format != "html":
+        return
+    codes = used_codes(app.outdir)
+    options = subset.Options(flavor="woff2", notdef_outline=True)
+    for source in (STATIC / FONTS).glob("*.woff2"):
+        font = subset.load_font(source, options)
+        cutter = subset.Subsetter(options)
+        cutter.populate(unicodes=codes)
+        cutter.subset(font)
+        subset.save_font(font, Path(app.outdir) / "_static" / FONTS / source.name, options)
+
+
+def _is_ours(script):
+    name = str(getattr(script, "filename", script) or "")
+    body = str(getattr(script, "attributes", {}).get("body", ""))
+    foreign = name.startswith(("http:", "https:", "//"))
+    return not (foreign or "thebe" in name or "thebe" in body.lower())
+
+
+def _drop_scripts(app, pagename, templatename, context, doctree):
+    context["script_files"] = [s for s in context["script_files"] if _is_ours(s)]
+    context["css_files"] = [c for c in context["css_files"] if "thebe" not in str(c)]
+
+
+def setup(app):
+    """Connect the part."""
+    # After every other extension has added its own.
+    app.connect("html-page-context", _drop_scripts, priority=990)
+    app.connect("build-finished", _cut_fonts)
+    app.add_css_file("book.css")

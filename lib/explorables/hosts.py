@@ -1,0 +1,53 @@
+"""Show an explorer in whatever runs the cell: a book build, or a Jupyter kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from .explorer import Explorer
+from .page import figure_html
+from .states import bake
+
+__all__ = ["HOST_VARIABLE", "MIME", "PageBundle", "show"]
+
+HOST_VARIABLE = "EXPLORABLES_HOST"  # the Sphinx extension sets it to "page" for its kernels
+MIME = "application/vnd.explorables.v1+json"
+
+
+class PageBundle:
+    """What a cell puts out during a book build: the figure and its states, no widget."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        baked = bake(explorer)
+        digest = hashlib.sha256(baked.payload.encode()).hexdigest()[:12]
+        self._file = f"{explorer.name}.{digest}.js"
+        self._script = f'explorables.receive("{explorer.name}",{baked.payload});\n'
+        self._sentence = baked.default[1]
+        self._html = figure_html(
+            explorer, baked.picture, baked.default, states_url=f"explorers/{self._file}"
+        )
+        self._name = explorer.name
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        content = {
+            "name": self._name,
+            "html": self._html,
+            "file": self._file,
+            "script": self._script,
+        }
+        return {MIME: content, "text/plain": self._sentence}
+
+
+def show(explorer: Explorer) -> Any:
+    """Return the explorer for the host that runs this cell.
+
+    In a book build that is its picture with all pre-computed states, in a kernel a widget that
+    computes each state when it is asked for.
+    """
+    if os.environ.get(HOST_VARIABLE) == "page":
+        return PageBundle(explorer)
+    from .kernel import KernelExplorer  # late: a book build must not make a single widget
+
+    return KernelExplorer(explorer)

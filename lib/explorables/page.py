@@ -1,0 +1,134 @@
+"""The explorer as a piece of a built page: semantic HTML that stands without JavaScript."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from .controls import Choice, Control, Steps, Toggle
+from .explorer import Explorer
+from .picture import Picture
+
+__all__ = ["figure_html", "readout_html"]
+
+
+def _attributes(**values: Any) -> str:
+    return "".join(f' {k.replace("_", "-")}="{escape(str(v))}"' for k, v in values.items())
+
+
+def _output(control: Control, ident: str, *, shown: bool) -> str:
+    # The element that is moved already says its value: no second announcement.
+    hidden = "" if shown else " hidden"
+    return (
+        f'<output for="{ident}" aria-live="off"{hidden}>'
+        f"{escape(control.text(control.default))}</output>"
+    )
+
+
+def _control_html(control: Control, ident: str) -> str:
+    label = f'<label for="{ident}">{escape(control.label)}</label>'
+    texts = json.dumps([control.text(v) for v in control.values], ensure_ascii=False)
+    common = _attributes(id=ident, name=control.name, autocomplete="off", data_texts=texts)
+    position = control.values.index(control.default)
+    if isinstance(control, Steps):
+        last = len(control.values) - 1
+        field = (
+            f'<input type="range" min="0" max="{last}" step="1" value="{position}"{common}'
+            f"{_attributes(aria_valuetext=control.text(control.default))}>"
+        )
+        return f'<div class="explorer-control">{label}{field}{_output(control, ident, shown=True)}</div>'
+    if isinstance(control, Choice):
+        options = "".join(
+            f'<option value="{i}"{" selected" if i == position else ""}>'
+            f"{escape(control.text(v))}</option>"
+            for i, v in enumerate(control.values)
+        )
+        field = f"<select{common}>{options}</select>"
+        return f'<div class="explorer-control">{label}{field}{_output(control, ident, shown=False)}</div>'
+    checked = " checked" if control.default else ""
+    field = f'<input type="checkbox"{common}{checked}>'
+    return (
+        f'<div class="explorer-control explorer-check">{field}{label}'
+        f"{_output(control, ident, shown=False)}</div>"
+    )
+
+
+def _controls_html(explorer: Explorer, ident: str) -> Iterator[str]:
+    group = ""
+    for control in explorer.stored:
+        wanted = control.group if isinstance(control, Toggle) else ""
+        if wanted != group:
+            if group:
+                yield "</fieldset>"
+            if wanted:
+                yield f'<fieldset class="explorer-group"><legend>{escape(wanted)}</legend>'
+            group = wanted
+        yield _control_html(control, f"{ident}-{control.name}")
+    if group:
+        yield "</fieldset>"
+
+
+def readout_html(rows: list[tuple[str, float, str]]) -> str:
+    """Return the numbers under the picture as a description list."""
+    return "".join(
+        f'<dt>{escape(label)}</dt><dd data-value="{value!r}">{escape(text)}</dd>'
+        for label, value, text in rows
+    )
+
+
+def _live_note(explorer: Explorer) -> str:
+    labels = [c.label.lower() for c in explorer.controls if c.live_only]
+    if not labels:
+        return ""
+    return (
+        '<p class="explorer-note" data-live-only>Run the page as a notebook to set also: '
+        f"{escape(', '.join(labels))}.</p>"
+    )
+
+
+def figure_html(
+    explorer: Explorer, picture: Picture, default: list[Any], *, states_url: str
+) -> str:
+    """Return the explorer in its default state.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        What is shown.
+    picture : Picture
+        Its still part.
+    default : list
+        The entry of the default state, as `states.entry` returns it.
+    states_url : str
+        Where the other states are, relative to the folder of the script.
+    """
+    ident = "explorer-" + explorer.name.replace(".", "-").replace("_", "-")
+    parts, sentence, _ = default
+    rows = explorer.readout(explorer.run()).rows()
+    state = {c.name: c.default for c in explorer.stored}
+    attributes = _attributes(
+        id=ident,
+        data_explorer=explorer.name,
+        data_host="baked",
+        data_state=json.dumps(state, ensure_ascii=False),
+        data_states=states_url,
+        aria_busy="false",
+        aria_label=explorer.title,
+    )
+    return (
+        f'<figure class="explorer"{attributes}>'
+        f'<div class="explorer-controls" role="group" aria-label="Controls">'
+        f"{''.join(_controls_html(explorer, ident))}"
+        '<button type="button" class="explorer-reset" data-action="reset" disabled>Reset</button>'
+        "</div>"
+        f"{_live_note(explorer)}"
+        f'<div class="explorer-picture explorer-{picture.kind}" role="img"'
+        f"{_attributes(aria_label=sentence)}>{picture.markup(parts)}</div>"
+        f'<p class="explorer-sentence" aria-live="polite">{escape(sentence)}</p>'
+        f'<dl class="explorer-readout">{readout_html(rows)}</dl>'
+        '<p class="explorer-status" role="status"></p>'
+        f"<figcaption><strong>{escape(explorer.title)}.</strong> {escape(explorer.caption)}</figcaption>"
+        "</figure>"
+    )

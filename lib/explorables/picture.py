@@ -1,0 +1,215 @@
+"""Draw the still part of a figure once and the moving part for every state, as SVG.
+
+A whole matplotlib figure costs hundreds of milliseconds and tens of kilobytes. The moving
+artists alone, handed to matplotlib's own SVG renderer one by one, cost a few of each. So a
+panel is one background, rendered with the moving artists hidden, and a ``<g>`` of moving
+artists that lies on top: blitting, in SVG.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.figure import Figure
+
+from . import palette
+from .explorer import Explorer
+from .style import STYLE
+
+__all__ = ["HtmlPicture", "Panel", "Picture", "SvgPicture", "picture_of"]
+
+_HEADER = re.compile(r"^.*?</metadata>\s*<defs>\s*<style.*?</style>\s*</defs>", re.S)
+_SPACE = re.compile(r">\s+<")
+_FONT_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
+_FONT = re.compile(r"font: (?:(italic|oblique) )?(?:(\d+|bold) )?([\d.]+)px [^;\"]*")
+_DECIMALS = re.compile(r"(\d+\.\d\d)\d+")
+_PATH = re.compile(r'(?<= d=")[^"]{120,}')
+_ONE_DECIMAL = re.compile(r"-?\d+\.\d+")
+_UPRIGHT = re.compile(r' transform="rotate\(-?0 [^"]*"')
+_USES = re.compile(r"<g([^>]*)>((?:<use [^>]*/>)+)</g>")
+_STYLE = re.compile(r' style="([^"]*)"')
+_POINT = re.compile(r'(?<= [xy]=")(-?\d+\.\d+)')
+
+
+class _Renderer(RendererSVG):
+    """matplotlib's renderer without the groups whose ids would clash on a page."""
+
+    def open_group(self, s: str, gid: str | None = None) -> None:
+        pass
+
+    def close_group(self, s: str) -> None:
+        pass
+
+
+def _one_decimal(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.1f}".removesuffix(".0")
+
+
+def _hoist(match: re.Match[str]) -> str:
+    """Write a style that all markers share once, on their group."""
+    styles = set(_STYLE.findall(match[2]))
+    if len(styles) != 1:
+        return match[0]
+    return f'<g{match[1]} style="{styles.pop()}">{_STYLE.sub("", match[2])}</g>'
+
+
+def _tidy(svg: str) -> str:
+    """Drop what matplotlib writes for a file of its own, and digits below a tenth of a pixel."""
+    svg = _HEADER.sub("", svg, count=1).removesuffix("</svg>\n")
+    svg = _SPACE.sub("><", svg.strip())
+    svg = _FONT_FAMILY.sub("", svg)
+    svg = _FONT.sub(
+        lambda m: (f"font-weight: {m[2]}; " if m[2] else "") + f"font-size: {m[3]}px", svg
+    )
+    svg = _PATH.sub(lambda m: _ONE_DECIMAL.sub(_one_decimal, m[0].replace("\n", "")), svg)
+    svg = _UPRIGHT.sub("", _USES.sub(_hoist, svg))
+    svg = _POINT.sub(_one_decimal, svg)
+    svg = _DECIMALS.sub(r"\1", svg).replace("\n", "")
+    return palette.to_css(svg)
+
+
+def _artists_in(thing: Any) -> Iterator[Artist]:
+    """All artists in a nesting of sequences, mappings, dataclasses and namespaces."""
+    if isinstance(thing, Artist):
+        yield thing
+    elif isinstance(thing, dict):
+        for item in thing.values():
+            yield from _artists_in(item)
+    elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        for f in dataclasses.fields(thing):
+            yield from _artists_in(getattr(thing, f.name))
+    elif isinstance(thing, (list, tuple, set)):
+        for item in thing:
+            yield from _artists_in(item)
+    elif hasattr(thing, "__dict__") and type(thing).__name__ == "SimpleNamespace":
+        yield from _artists_in(vars(thing))
+    elif hasattr(thing, "flat"):  # an array of artists, as subplots returns
+        for item in thing.flat:
+            yield from _artists_in(item)
+
+
+class Panel:
+    """One figure: its background, and the artists of it that move."""
+
+    def __init__(self, figure: Figure, salt: str) -> None:
+        self.figure = figure
+        self._salt = salt
+        self.moving: list[Artist] = []
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels."""
+        width, height = self.figure.get_size_inches() * 72
+        return round(width), round(height)
+
+    def _render(self, *artists: Artist) -> str:
+        out = io.StringIO()
+        width, height = self.size
+        with mpl.rc_context({**STYLE, "svg.hashsalt": self._salt}):
+            # The date would make two builds of one book differ.
+            renderer = _Renderer(width, height, out, image_dpi=72, metadata={"Date": None})
+            for artist in artists:
+                artist.draw(renderer)
+            renderer.finalize()
+        return _tidy(out.getvalue())
+
+    def freeze(self) -> str:
+        """Lay the figure out without what moves, and return the background."""
+        for artist in self.moving:
+            artist.set_visible(False)
+        with mpl.rc_context(STYLE):
+            self.figure.draw_without_rendering()
+        # From here on the layout stands, whatever the moving artists do.
+        self.figure.set_layout_engine("none")
+        background = self._render(self.figure)
+        for artist in self.moving:
+            artist.set_visible(True)
+        return background
+
+    def part(self) -> str:
+        """Return the moving artists as they are now."""
+        return self._render(*sorted(self.moving, key=lambda a: a.get_zorder()))
+
+
+class SvgPicture:
+    """The picture of an explorer that draws: panels of a background and a moving part."""
+
+    kind = "svg"
+
+    def __init__(self, explorer: Explorer) -> None:
+        assert explorer.draw is not None
+        assert explorer.update is not None
+        self.explorer = explorer
+        self._update = explorer.update
+        with mpl.rc_context(STYLE):
+            figures = [
+                Figure(figsize=(w / 72, h / 72), dpi=72, layout="constrained")
+                for w, h in explorer.panels
+            ]
+            self.artists = explorer.draw(*figures)
+        self.panels = [Panel(f, f"{explorer.name}/{i}") for i, f in enumerate(figures)]
+        for artist in _artists_in(self.artists):
+            owner = artist.get_figure()
+            panel = next((p for p in self.panels if p.figure is owner), None)
+            if panel is None:
+                raise ValueError(
+                    f"explorer {explorer.name}: draw must return artists that stand in its "
+                    f"figures; got {artist!r}, which stands in none"
+                )
+            panel.moving.append(artist)
+        if not any(p.moving for p in self.panels):
+            raise ValueError(
+                f"explorer {explorer.name}: draw must return the artists that move; got none"
+            )
+        self.backgrounds = [p.freeze() for p in self.panels]
+
+    def parts(self, data: Any) -> list[str]:
+        """Return the moving part of each panel for a state."""
+        with mpl.rc_context(STYLE):
+            self._update(self.artists, data)
+        return [p.part() for p in self.panels]
+
+    def markup(self, parts: list[str]) -> str:
+        """Return the panels with their moving parts in them."""
+        return "".join(
+            f'<svg class="explorer-panel" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+            f'xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true" focusable="false">'
+            f'<g class="explorer-still">{still}</g><g class="explorer-part">{part}</g></svg>'
+            for (w, h), still, part in zip(
+                (p.size for p in self.panels), self.backgrounds, parts, strict=True
+            )
+        )
+
+
+class HtmlPicture:
+    """The picture of an explorer that returns semantic HTML: one part, no background."""
+
+    kind = "html"
+
+    def __init__(self, explorer: Explorer) -> None:
+        assert explorer.view is not None
+        self.explorer = explorer
+        self._view = explorer.view
+
+    def parts(self, data: Any) -> list[str]:
+        """Return the HTML for a state."""
+        return [_SPACE.sub("><", palette.to_css(self._view(data)).strip())]
+
+    def markup(self, parts: list[str]) -> str:
+        """Return the HTML in the element that a host replaces."""
+        return f'<div class="explorer-part">{parts[0]}</div>'
+
+
+Picture = SvgPicture | HtmlPicture
+
+
+def picture_of(explorer: Explorer) -> Picture:
+    """Draw the still part of an explorer, once."""
+    return HtmlPicture(explorer) if explorer.view is not None else SvgPicture(explorer)

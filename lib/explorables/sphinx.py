@@ -1,0 +1,117 @@
+"""The Sphinx extension: built pages hold explorers with their states, and no widget.
+
+Add ``explorables.sphinx`` to the extensions of a book. Kernels that the build starts then make
+page figures; this module writes the stored states beside the pages and adds the script and the
+style sheet to the pages that need them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.environment.collectors import EnvironmentCollector
+
+from . import palette
+from .hosts import HOST_VARIABLE, MIME
+
+__all__ = ["ExplorerRenderer", "setup"]
+
+STATIC = Path(__file__).parent / "static"
+
+
+def _written(env: BuildEnvironment) -> dict[str, dict[str, str]]:
+    """Page -> name of each state file on it -> its text."""
+    if not hasattr(env, "explorables"):
+        env.explorables = {}
+    states: dict[str, dict[str, str]] = env.explorables
+    return states
+
+
+class ExplorerRenderer:
+    """The plugin of MyST-NB that turns a cell's bundle into the figure."""
+
+    mime_priority_overrides = (("html", MIME, 1),)
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Node] | None:
+        """Return the figure for our MIME type, None for all others."""
+        if data.mime_type != MIME or inline:
+            return None
+        env = renderer.renderer.sphinx_env
+        content = data.content
+        _written(env).setdefault(env.docname, {})[content["file"]] = content["script"]
+        return [nodes.raw(text=content["html"], format="html", classes=["output"])]
+
+
+class StatesCollector(EnvironmentCollector):
+    """Keep the states of each page in the environment, through partial and parallel builds."""
+
+    def clear_doc(self, app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+        """Forget a page that is read again."""
+        _written(env).pop(docname, None)
+
+    def merge_other(
+        self, app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: BuildEnvironment
+    ) -> None:
+        """Take over what another process has read."""
+        theirs = _written(other)
+        _written(env).update({d: theirs[d] for d in docnames if d in theirs})
+
+    def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        """Nothing to do: the renderer has put the states down."""
+
+
+def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
+    if pagename in _written(app.env):
+        app.add_js_file("explorables.js", loading_method="defer")
+
+
+def _write_files(app: Sphinx, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    folder = static / "explorers"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {name: text for page in _written(app.env).values() for name, text in page.items()}
+    for stale in set(p.name for p in folder.glob("*.js")) - set(wanted):
+        (folder / stale).unlink()
+    for name, text in wanted.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _register_static(app: Sphinx, config: Any) -> None:
+    # Appended rather than set in the book's configuration: the files travel with the extension.
+    if str(STATIC) not in config.html_static_path:
+        config.html_static_path.append(str(STATIC))
+
+
+def _write_palette(app: Sphinx) -> None:
+    if app.builder.format != "html":
+        return
+    out = Path(app.outdir) / "_static" / "explorables-palette.css"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(
+        palette.stylesheet(app.config.explorables_light, app.config.explorables_dark),
+        encoding="utf-8",
+    )
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect the extension."""
+    os.environ[HOST_VARIABLE] = "page"  # inherited by the kernels that execute the pages
+    app.add_config_value("explorables_light", "html", "html")
+    app.add_config_value("explorables_dark", "html[data-theme=dark]", "html")
+    app.connect("config-inited", _register_static)
+    app.connect("builder-inited", _write_palette)
+    app.add_env_collector(StatesCollector)
+    app.connect("html-page-context", _add_assets)
+    app.connect("build-finished", _write_files)
+    app.add_css_file("explorables-palette.css")
+    app.add_css_file("explorables.css")
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,13 @@
+"""What every test of the project shares: strict floating point and one tolerance policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def strict_floating_point():
+    """Overflow, division by zero and NaN are errors unless a test opts out with errstate."""
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        yield
