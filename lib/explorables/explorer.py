@@ -38,7 +38,7 @@ class Readout:
             (label, v if isinstance(v, Quantity) else Quantity(float(v)))
             for label, v in self.values.items()
         )
-        return [(label, q.value, q.text) for label, q in quantities]
+        return [(label, float(q.value), q.text) for label, q in quantities]
 
 
 @dataclass(frozen=True)

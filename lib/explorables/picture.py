@@ -29,7 +29,8 @@ _HEADER = re.compile(r"^.*?</metadata>\s*<defs>\s*<style.*?</style>\s*</defs>", 
 _SPACE = re.compile(r">\s+<")
 _FONT_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _FONT = re.compile(r"font: (?:(italic|oblique) )?(?:(\d+|bold) )?([\d.]+)px [^;\"]*")
-_DECIMALS = re.compile(r"(\d+\.\d\d)\d+")
+_TAG = re.compile(r"<[^>]+>")
+_DECIMALS = re.compile(r"(\d+\.\d\d)\d+(?=[^<>]*>)")  # in tags, not in what a reader reads
 _PATH = re.compile(r'(?<= d=")[^"]{120,}')
 _ONE_DECIMAL = re.compile(r"-?\d+\.\d+")
 _UPRIGHT = re.compile(r' transform="rotate\(-?0 [^"]*"')
@@ -71,7 +72,8 @@ def _tidy(svg: str) -> str:
     svg = _PATH.sub(lambda m: _ONE_DECIMAL.sub(_one_decimal, m[0].replace("\n", "")), svg)
     svg = _UPRIGHT.sub("", _USES.sub(_hoist, svg))
     svg = _POINT.sub(_one_decimal, svg)
-    svg = _DECIMALS.sub(r"\1", svg).replace("\n", "")
+    # Inside tags only: the digits of a text are for the reader.
+    svg = _TAG.sub(lambda m: _DECIMALS.sub(r"\1", m[0]), svg).replace("\n", "")
     return palette.to_css(svg)
 
 
