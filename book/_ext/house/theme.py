@@ -71,4 +71,5 @@ def setup(app):
     # After every other extension has added its own.
     app.connect("html-page-context", _drop_scripts, priority=990)
     app.connect("build-finished", _cut_fonts)
-    app.add_css_file("book.css")
+    for sheet in sorted((Path(__file__).parents[2] / "_static").glob("*.css")):
+        app.add_css_file(sheet.name)
