@@ -40,7 +40,8 @@ class Control:
     def text(self, value: Value) -> str:
         """Return the words for a value, its unit included."""
         shown = value if isinstance(value, str) else format_number(value, 4)
-        return f"{shown} {getattr(self, 'unit', '')}".strip()
+        unit = getattr(self, "unit", "")
+        return f"×{shown}" if unit == "×" else f"{shown} {unit}".strip()
 
     def allows(self, value: Value) -> bool:
         """Tell whether the control can take this value."""

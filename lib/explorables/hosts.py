@@ -10,7 +10,7 @@ from .explorer import Explorer
 from .page import figure_html
 from .states import bake
 
-__all__ = ["HOST_VARIABLE", "MIME", "PageBundle", "show"]
+__all__ = ["HOST_VARIABLE", "MIME", "PageBundle", "PageFailure", "show"]
 
 HOST_VARIABLE = "EXPLORABLES_HOST"  # the Sphinx extension sets it to "page" for its kernels
 MIME = "application/vnd.explorables.v1+json"
@@ -40,6 +40,19 @@ class PageBundle:
         return {MIME: content, "text/plain": self._sentence}
 
 
+class PageFailure:
+    """What a cell puts out when an explorer fails: the extension stops the build with it.
+
+    An exception would stop it too, but MyST-NB then names only the page.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._words = str(error)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {MIME: {"error": self._words}, "text/plain": self._words}
+
+
 def show(explorer: Explorer) -> Any:
     """Return the explorer for the host that runs this cell.
 
@@ -47,7 +60,10 @@ def show(explorer: Explorer) -> Any:
     computes each state when it is asked for.
     """
     if os.environ.get(HOST_VARIABLE) == "page":
-        return PageBundle(explorer)
+        try:
+            return PageBundle(explorer)
+        except (RuntimeError, ValueError) as error:
+            return PageFailure(error)
     from .kernel import KernelExplorer  # late: a book build must not make a single widget
 
     return KernelExplorer(explorer)

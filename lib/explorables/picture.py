@@ -8,7 +8,9 @@ artists that lies on top: blitting, in SVG.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -23,14 +25,14 @@ from . import palette
 from .explorer import Explorer
 from .style import STYLE
 
-__all__ = ["HtmlPicture", "Panel", "Picture", "SvgPicture", "picture_of"]
+__all__ = ["HtmlPicture", "Panel", "Picture", "SvgPicture", "picture_of", "styled"]
 
 _HEADER = re.compile(r"^.*?</metadata>\s*<defs>\s*<style.*?</style>\s*</defs>", re.S)
 _SPACE = re.compile(r">\s+<")
 _FONT_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _FONT = re.compile(r"font: (?:(italic|oblique) )?(?:(\d+|bold) )?([\d.]+)px [^;\"]*")
 _TAG = re.compile(r"<[^>]+>")
-_DECIMALS = re.compile(r"(\d+\.\d\d)\d+(?=[^<>]*>)")  # in tags, not in what a reader reads
+_DECIMALS = re.compile(r"(\d+\.\d\d)\d+")
 _PATH = re.compile(r'(?<= d=")[^"]{120,}')
 _ONE_DECIMAL = re.compile(r"-?\d+\.\d+")
 _UPRIGHT = re.compile(r' transform="rotate\(-?0 [^"]*"')
@@ -39,8 +41,32 @@ _STYLE = re.compile(r' style="([^"]*)"')
 _POINT = re.compile(r'(?<= [xy]=")(-?\d+\.\d+)')
 
 
+_inside = False
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the house style. Nested uses cost nothing; matplotlib's own context copies it all."""
+    global _inside
+    if _inside:
+        yield
+        return
+    with mpl.rc_context(STYLE):
+        _inside = True
+        try:
+            yield
+        finally:
+            _inside = False
+
+
 class _Renderer(RendererSVG):
-    """matplotlib's renderer without the groups whose ids would clash on a page."""
+    """matplotlib's renderer, with ids that do not clash on a page: no groups, and salted hashes."""
+
+    salt = ""
+
+    def _make_id(self, type: str, content: Any) -> str:
+        digest = hashlib.sha256(f"{self.salt}{content}".encode()).hexdigest()
+        return f"{type}{digest[:10]}"
 
     def open_group(self, s: str, gid: str | None = None) -> None:
         pass
@@ -114,9 +140,10 @@ class Panel:
     def _render(self, *artists: Artist) -> str:
         out = io.StringIO()
         width, height = self.size
-        with mpl.rc_context({**STYLE, "svg.hashsalt": self._salt}):
+        with styled():
             # The date would make two builds of one book differ.
             renderer = _Renderer(width, height, out, image_dpi=72, metadata={"Date": None})
+            renderer.salt = self._salt
             for artist in artists:
                 artist.draw(renderer)
             renderer.finalize()
@@ -126,7 +153,7 @@ class Panel:
         """Lay the figure out without what moves, and return the background."""
         for artist in self.moving:
             artist.set_visible(False)
-        with mpl.rc_context(STYLE):
+        with styled():
             self.figure.draw_without_rendering()
         # From here on the layout stands, whatever the moving artists do.
         self.figure.set_layout_engine("none")
@@ -150,7 +177,7 @@ class SvgPicture:
         assert explorer.update is not None
         self.explorer = explorer
         self._update = explorer.update
-        with mpl.rc_context(STYLE):
+        with styled():
             figures = [
                 Figure(figsize=(w / 72, h / 72), dpi=72, layout="constrained")
                 for w, h in explorer.panels
@@ -174,7 +201,7 @@ class SvgPicture:
 
     def parts(self, data: Any) -> list[str]:
         """Return the moving part of each panel for a state."""
-        with mpl.rc_context(STYLE):
+        with styled():
             self._update(self.artists, data)
         return [p.part() for p in self.panels]
 

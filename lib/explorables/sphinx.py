@@ -16,6 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors import EnvironmentCollector
+from sphinx.errors import ExtensionError
 
 from . import palette
 from .hosts import HOST_VARIABLE, MIME
@@ -40,11 +41,19 @@ class ExplorerRenderer:
 
     @staticmethod
     def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Node] | None:
-        """Return the figure for our MIME type, None for all others."""
+        """Return the figure for our MIME type, None for all others.
+
+        Raises
+        ------
+        ExtensionError
+            When the explorer failed; names page, explorer and state, and ends the build.
+        """
         if data.mime_type != MIME or inline:
             return None
         env = renderer.renderer.sphinx_env
         content = data.content
+        if "error" in content:
+            raise ExtensionError(f"{env.docname}: {content['error']}")
         _written(env).setdefault(env.docname, {})[content["file"]] = content["script"]
         return [nodes.raw(text=content["html"], format="html", classes=["output"])]
 

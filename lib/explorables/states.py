@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .explorer import Explorer, State
-from .picture import Picture, picture_of
+from .picture import Picture, picture_of, styled
 
 __all__ = ["MAX_BYTES", "MAX_SECONDS", "MAX_STATES", "Baked", "BudgetError", "bake", "entry"]
 
@@ -92,8 +92,9 @@ def bake(explorer: Explorer) -> Baked:
 
     start = time.process_time()
     sample = states[:: max(count // _SAMPLE, 1)]
-    for state in sample:
-        entry(explorer, picture, state)
+    with styled():
+        for state in sample:
+            entry(explorer, picture, state)
     estimate = (time.process_time() - start) / len(sample) * count
     if estimate > MAX_SECONDS:
         raise _too_much(
@@ -101,7 +102,8 @@ def bake(explorer: Explorer) -> Baked:
         )
 
     start = time.process_time()
-    entries = [entry(explorer, picture, state) for state in states]
+    with styled():
+        entries = [entry(explorer, picture, state) for state in states]
     payload = {
         "controls": [[c.name, list(c.values)] for c in explorer.stored],
         "states": entries,

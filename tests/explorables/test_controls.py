@@ -51,6 +51,7 @@ def test_values_are_checked_by_name(control, good, bad):
 def test_words_for_values():
     assert Steps("a", "A", (1, 1000), default=1, unit="layers").text(1000) == "1000 layers"
     assert Steps("a", "A", (1e-7, 1), default=1).text(1e-7) == "10⁻⁷"
+    assert Steps("a", "A", (0.5, 1), default=1, unit="×").text(0.5) == "×0.5"
     assert Choice("a", "A", {"x": "an X", "y": "a Y"}, default="x").text("y") == "a Y"
     assert [Toggle("a", "A").text(v) for v in (False, True)] == ["off", "on"]
 
