@@ -1,0 +1,41 @@
+"""Contract cases of `trainlab.activations`."""
+
+from __future__ import annotations
+
+import numpy as np
+from trainlab import activations
+
+from tests.trainlab.cases.case import Case
+
+BAD_ARRAYS = ["text", [[1.0], [1.0, 2.0]], np.array([1j]), np.array([np.nan]), np.array([])]
+
+
+def _make(rng, dtype):
+    return {"x": rng.standard_normal((4, 3)).astype(dtype)}
+
+
+def _huge(rng, dtype):
+    return {"x": np.array([-1e300, -1e3, -1e-300, 0.0, 1e-300, 1e3, 1e300], dtype)}
+
+
+def _plain(name):
+    return Case(getattr(activations, name), _make, {"x": BAD_ARRAYS}, shape_of="x", extreme=[_huge])
+
+
+def _with_slope(name):
+    return Case(
+        getattr(activations, name),
+        lambda rng, dtype: _make(rng, dtype) | {"negative_slope": 0.2},
+        {"x": BAD_ARRAYS, "negative_slope": [np.inf, "0.1", None, True]},
+        shape_of="x",
+        extreme=[_huge],
+    )
+
+
+PLAIN = ["identity", "sigmoid", "tanh", "relu", "selu", "gelu"]
+CASES = [
+    *(_plain(name + end) for name in PLAIN for end in ("", "_derivative")),
+    _plain("normal_cdf"),
+    _with_slope("leaky_relu"),
+    _with_slope("leaky_relu_derivative"),
+]
