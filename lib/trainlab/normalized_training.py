@@ -1,0 +1,304 @@
+"""Training small normalized networks, their activations shifted at random if wanted.
+
+The experiment of Santurkar et al. (2018) in miniature: random shifts after batch norm create the
+"internal covariate shift" that batch norm was said to remove. Also the place to see what happens
+when batch norm is left in training mode at test time.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._checks import _where, array, generator, integer, one_of, real
+from .activations import relu, relu_derivative
+from .normalization import (
+    RunningStats,
+    batch_norm,
+    batch_norm_init,
+    batch_norm_update,
+    batch_norm_vjp,
+    layer_norm,
+    layer_norm_vjp,
+)
+
+__all__ = ["Net", "Training", "accuracy", "gaussian_classes", "train"]
+
+Array = NDArray[Any]
+
+PROBE_EVERY = 10  # steps; looking for drift costs a forward pass
+
+
+def gaussian_classes(
+    count: int, *, rng: np.random.Generator, classes: int = 5, dim: int = 20, spread: float = 0.75
+) -> tuple[Array, NDArray[np.int64]]:
+    """Draw labeled points from one Gaussian ball a class.
+
+    Parameters
+    ----------
+    count : int
+        Points, >= 1.
+    rng : numpy.random.Generator
+        Draws the points; the centers of the classes are always the same.
+    classes, dim : int
+        Classes, >= 2, and features, >= 1.
+    spread : float
+        Standard deviation of the centers' coordinates, >= 0; that of the points is 1.
+
+    Returns
+    -------
+    points, labels : arrays of shape (count, dim) and (count,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> points, labels = gaussian_classes(6, rng=np.random.default_rng(0))
+    >>> points.shape, labels.shape
+    ((6, 20), (6,))
+    """
+    count, dim = integer(count, "count", low=1), integer(dim, "dim", low=1)
+    classes = integer(classes, "classes", low=2)
+    spread = real(spread, "spread", low=0)
+    generator(rng)
+    centers = spread * np.random.default_rng(0).standard_normal((classes, dim))
+    labels = rng.integers(classes, size=count)
+    return centers[labels] + rng.standard_normal((count, dim)), labels
+
+
+class Net(NamedTuple):
+    """A multilayer perceptron: arrays layer by layer, weights (out, in).
+
+    `gains` and `shifts` follow each normalization; the last shift is the bias of the output.
+    """
+
+    weights: list[Array]
+    gains: list[Array]
+    shifts: list[Array]
+
+
+class Training(NamedTuple):
+    """What `train` returns."""
+
+    net: Net
+    running: list[RunningStats]  # one for each hidden layer
+    loss: Array  # (steps,), training loss in nats
+    drift: Array  # at every tenth step, how far the inputs of the layers move in one step
+    norm: str
+
+
+def train(
+    points: Any,
+    labels: Any,
+    *,
+    rng: np.random.Generator,
+    norm: str = "batch",
+    noise: float = 0.0,
+    lr: float = 0.1,
+    steps: int = 200,
+    batch_size: int = 64,
+    width: int = 64,
+    depth: int = 8,
+) -> Training:
+    """Train a multilayer ReLU network by SGD, its activations shifted at random if wanted.
+
+    Parameters
+    ----------
+    points : array of shape (N, D)
+        Training points.
+    labels : array of int of shape (N,)
+        Their classes, from 0.
+    rng : numpy.random.Generator
+        Draws He weights, batches and noise.
+    norm : {"none", "batch", "layer"}
+        Stands before each ReLU.
+    noise : float
+        Size s of the shifts, in [0, 1]: at each step each hidden unit's value y before the ReLU
+        becomes ``a y + b`` with new ``a ~ U(1 - s, 1 + s)`` and ``b ~ N(0, s²)``.
+    lr : float
+        Step size of SGD, > 0.
+    steps, batch_size, width, depth : int
+        Updates, examples an update (>= 2), units a hidden layer, hidden layers.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value is out of range.
+
+    Notes
+    -----
+    Drift is the mean over hidden units of ``|mean_t - mean_{t-1}|``: how far the mean of the unit's
+    value before the ReLU, over 128 fixed training points, moves from one step to the next. It is
+    what the next layer sees change.
+
+    References
+    ----------
+    Santurkar et al. (2018), section 2.1, which draws the noise anew for each example too.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points, labels = gaussian_classes(500, rng=rng)
+    >>> done = train(points, labels, rng=rng, steps=60, depth=2)
+    >>> bool(done.loss[-10:].mean() < done.loss[0] / 2)
+    True
+    """
+    points = array(points, "points", ndim=2)
+    labels = _labels(labels, points)
+    generator(rng)
+    one_of(norm, "norm", ("none", "batch", "layer"))
+    noise, lr = real(noise, "noise", low=0, high=1), real(lr, "lr", low=0, closed="neither")
+    steps, depth = integer(steps, "steps", low=1), integer(depth, "depth", low=1)
+    batch_size, width = integer(batch_size, "batch_size", low=2), integer(width, "width", low=1)
+
+    sizes = [points.shape[1], *[width] * depth, int(labels.max()) + 1]
+    net = Net(
+        [rng.standard_normal((o, i)) * math.sqrt(2 / i) for i, o in pairwise(sizes)],
+        [np.ones(width) for _ in range(depth)],
+        [np.zeros(o) for o in sizes[1:]],
+    )
+    running = [batch_norm_init(width) for _ in range(depth)]
+    losses, means = [], []
+    for step in range(steps):
+        jitter = [
+            (rng.uniform(1 - noise, 1 + noise, width), noise * rng.standard_normal(width))
+            for _ in range(depth)
+        ]
+        pick = rng.integers(len(points), size=batch_size)
+        if step % PROBE_EVERY < 2:  # two steps in a row
+            probe = _forward(net, points[:128], norm, jitter)
+            means.append([y.mean(axis=0) for y in probe.shifted])
+        done = _forward(net, points[pick], norm, jitter)
+        p = np.exp(done.logits - done.logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        hit = np.arange(batch_size), labels[pick]
+        losses.append(-np.mean(np.log(np.maximum(p[hit], 1e-300))))
+        p[hit] -= 1
+        grads = _backward(net, done, p / batch_size, norm, jitter)
+        net = _step(net, grads, lr)
+        if max(np.abs(w).max() for w in net.weights) > 1e6:
+            raise ValueError(
+                f"train: lr must be small enough to converge; got {lr}, which diverges"
+            )
+        if norm == "batch":
+            running = [batch_norm_update(z, r) for z, r in zip(done.linear, running, strict=True)]
+    pairs = zip(means[::2], means[1::2], strict=False)
+    drift = np.array([np.abs(np.subtract(after, before)).mean() for before, after in pairs])
+    return Training(net, running, np.array(losses), drift, norm)
+
+
+def accuracy(done: Training, points: Any, labels: Any, *, training: bool = False) -> float:
+    """Count the share of points that a trained network classifies correctly.
+
+    Parameters
+    ----------
+    done : Training
+        From `train`. The random shifts are off.
+    points, labels : arrays of shape (N, D) and (N,)
+        Test points and their classes.
+    training : bool
+        Whether batch norm wrongly stays in training mode: each point is then normalized with the
+        statistics of all points that are passed with it.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        If points and labels do not fit each other.
+    """
+    if not isinstance(done, Training):
+        raise TypeError(f"accuracy: done must be what train returns; got {done!r}")
+    points = array(points, "points", shape=(None, done.net.weights[0].shape[1]))
+    labels = _labels(labels, points)
+    one_of(training, "training", (False, True))
+    running = None if training else done.running
+    logits = _forward(done.net, points, done.norm, None, running).logits
+    return float(np.mean(logits.argmax(axis=1) == labels))
+
+
+def _labels(labels: Any, points: Array) -> NDArray[np.int64]:
+    classes = np.asarray(labels)
+    fitting = classes.dtype.kind in "iu" and classes.shape == points.shape[:1]
+    if not fitting or classes.min() < 0:
+        raise ValueError(
+            f"{_where()}: labels must be whole numbers >= 0, one for each of the {len(points)} "
+            f"points; got shape {classes.shape} and dtype {classes.dtype}"
+        )
+    return classes.astype(np.int64)
+
+
+class _Pass(NamedTuple):
+    """What the backward pass needs, layer by layer."""
+
+    inputs: list[Array]
+    linear: list[Array]
+    shifted: list[Array]
+    logits: Array
+
+
+def _forward(
+    net: Net,
+    h: Array,
+    norm: str,
+    jitter: list[tuple[Array, Array]] | None,
+    running: list[RunningStats] | None = None,
+) -> _Pass:
+    inputs, linear, shifted = [], [], []
+    for i, (gain, shift) in enumerate(zip(net.gains, net.shifts, strict=False)):
+        inputs.append(h)
+        z = h @ net.weights[i].T
+        linear.append(z)
+        if norm == "batch":
+            y = batch_norm(z, weight=gain, bias=shift, running=running[i] if running else None)
+        else:
+            y = layer_norm(z, weight=gain, bias=shift) if norm == "layer" else z + shift
+        if jitter is not None:
+            y = jitter[i][0] * y + jitter[i][1]
+        shifted.append(y)
+        h = relu(y)
+    return _Pass([*inputs, h], linear, shifted, h @ net.weights[-1].T + net.shifts[-1])
+
+
+def _step(net: Net, grads: Net, lr: float) -> Net:
+    return Net(
+        *(
+            [p - lr * g for p, g in zip(params, their_grads, strict=True)]
+            for params, their_grads in zip(net, grads, strict=True)
+        )
+    )
+
+
+def _backward(
+    net: Net, done: _Pass, dlogits: Array, norm: str, jitter: list[tuple[Array, Array]]
+) -> Net:
+    weights = [dlogits.T @ done.inputs[-1]]
+    gains: list[Array] = []
+    shifts = [dlogits.sum(axis=0)]
+    dh = dlogits @ net.weights[-1]
+    for i in reversed(range(len(net.gains))):
+        dy = dh * relu_derivative(done.shifted[i]) * jitter[i][0]
+        if norm == "none":
+            dz, dgain, dshift = dy, np.zeros_like(net.gains[i]), dy.sum(axis=0)
+        else:
+            vjp = batch_norm_vjp if norm == "batch" else layer_norm_vjp
+            dz, dgain, dshift = vjp(dy, done.linear[i], weight=net.gains[i])
+        weights.append(dz.T @ done.inputs[i])
+        gains.append(dgain)
+        shifts.append(dshift)
+        dh = dz @ net.weights[i]
+    return Net(weights[::-1], gains[::-1], shifts[::-1])

@@ -1,0 +1,52 @@
+"""The built book, served, and a browser to look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sites import Faults, chromium, served
+
+SITE = Path(__file__).parents[2] / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built book; `make test` builds it first."""
+    assert (SITE / "book" / "index.html").exists(), "the book is not built: run `make book`"
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """The address under which the book is served."""
+    with served(site) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium for all tests."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Open a page of the book in a new window of its own; its faults are asserted at the end."""
+    contexts = []
+    faults = Faults()
+
+    def opened(name: str, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = faults.watch(context.new_page())
+        page.goto(f"{address}/{name}")
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
