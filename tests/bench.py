@@ -81,7 +81,12 @@ def in_the_browser() -> Iterator[Row]:
                 window.wait_for_function("window.firstControl > 0")
                 firsts.append(window.evaluate("window.firstControl"))
                 context.close()
-    yield "control to picture in the page, 95th percentile", float(np.quantile(times, 0.95)), 8, "ms"
+    yield (
+        "control to picture in the page, 95th percentile",
+        float(np.quantile(times, 0.95)),
+        8,
+        "ms",
+    )
     yield "control to picture in the page, median", statistics.median(times), 8, "ms"
     yield "page to first working control", statistics.median(firsts), 1000, "ms"
 

@@ -57,9 +57,14 @@ class Faults(list):
 
     def watch(self, page: Any) -> Any:
         """Collect the faults of a page."""
-        page.on("console", lambda m: self.append(m.text) if m.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda m: self.append(m.text) if m.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: self.append(f"exception: {error}"))
         page.on("request", self._foreign)
+        page.on(
+            "response", lambda r: self.append(f"{r.status}: {r.url}") if r.status >= 400 else None
+        )
         page.on("requestfailed", lambda r: self.append(f"failed: {r.url}"))
         return page
 

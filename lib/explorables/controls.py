@@ -30,7 +30,8 @@ class Control:
     if TYPE_CHECKING:  # each kind of control declares these as fields of its own
 
         @property
-        def default(self) -> Value: ...
+        def default(self) -> Value:  # noqa: D102
+            ...
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -62,11 +63,11 @@ class Control:
             raise ValueError(f"{where}: name must be a Python identifier")
         if not self.label.strip():
             raise ValueError(f"{where}: label must not be empty")
-        if not self.live_only:
-            if len(self.values) < 2 or len(set(self.values)) < len(self.values):
-                raise ValueError(
-                    f"{where}: values must be two or more that differ; got {self.values!r}"
-                )
+        few = len(self.values) < 2 or len(set(self.values)) < len(self.values)
+        if few and not self.live_only:
+            raise ValueError(
+                f"{where}: values must be two or more that differ; got {self.values!r}"
+            )
         if not self.allows(self.default):
             raise ValueError(f"{where}: default must be {self.allowed()}; got {self.default!r}")
 

@@ -62,7 +62,7 @@ parabola = Explorer(
     draw=draw,
     update=update,
     readout=readout,
-    panels=((560, 300),),
+    panels=((400, 280),),
 )
 
 EXPLORERS = (parabola,)

@@ -139,7 +139,7 @@ class Explorer:
         return self.compute(**{**self.defaults, **params})
 
     def show(self) -> Any:
-        """Return the explorer for the host that runs this cell; the last line of a cell shows it."""
+        """Return the explorer for the host that runs this cell, which then shows it."""
         from .hosts import show  # late: the hosts need IPython, the explorer does not
 
         return show(self)

@@ -83,14 +83,6 @@ def _layer(html: str) -> Any:
     return w.HTML(html, layout=w.Layout(grid_area="1 / 1 / 2 / 2", margin="0"))
 
 
-def _svg(width: int, height: int, inner: str) -> str:
-    return (
-        f'<svg class="explorer-panel" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">'
-        f"{inner}</svg>"
-    )
-
-
 class KernelExplorer(w.VBox):
     """An explorer in a notebook.
 
@@ -146,7 +138,7 @@ class KernelExplorer(w.VBox):
             moving = _layer("")
             self._parts.append(moving)
             boxes.append(
-                w.Box([_layer(_svg(*panel.size, still)), moving], layout=w.Layout(display="grid"))
+                w.Box([_layer(panel.element(still)), moving], layout=w.Layout(display="grid"))
             )
         return boxes
 
@@ -170,8 +162,7 @@ class KernelExplorer(w.VBox):
             return
         if isinstance(self._picture, SvgPicture):
             parts = [
-                _svg(*panel.size, part)
-                for panel, part in zip(self._picture.panels, parts, strict=True)
+                panel.element(part) for panel, part in zip(self._picture.panels, parts, strict=True)
             ]
         for field, part in zip(self._parts, parts, strict=True):
             field.value = part

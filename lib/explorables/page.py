@@ -27,6 +27,10 @@ def _output(control: Control, ident: str, *, shown: bool) -> str:
     )
 
 
+def _row(*elements: str, more: str = "") -> str:
+    return f'<div class="explorer-control{more}">{"".join(elements)}</div>'
+
+
 def _control_html(control: Control, ident: str) -> str:
     label = f'<label for="{ident}">{escape(control.label)}</label>'
     texts = json.dumps([control.text(v) for v in control.values], ensure_ascii=False)
@@ -38,7 +42,7 @@ def _control_html(control: Control, ident: str) -> str:
             f'<input type="range" min="0" max="{last}" step="1" value="{position}"{common}'
             f"{_attributes(aria_valuetext=control.text(control.default))}>"
         )
-        return f'<div class="explorer-control">{label}{field}{_output(control, ident, shown=True)}</div>'
+        return _row(label, field, _output(control, ident, shown=True))
     if isinstance(control, Choice):
         options = "".join(
             f'<option value="{i}"{" selected" if i == position else ""}>'
@@ -46,13 +50,10 @@ def _control_html(control: Control, ident: str) -> str:
             for i, v in enumerate(control.values)
         )
         field = f"<select{common}>{options}</select>"
-        return f'<div class="explorer-control">{label}{field}{_output(control, ident, shown=False)}</div>'
+        return _row(label, field, _output(control, ident, shown=False))
     checked = " checked" if control.default else ""
     field = f'<input type="checkbox"{common}{checked}>'
-    return (
-        f'<div class="explorer-control explorer-check">{field}{label}'
-        f"{_output(control, ident, shown=False)}</div>"
-    )
+    return _row(field, label, _output(control, ident, shown=False), more=" explorer-check")
 
 
 def _controls_html(explorer: Explorer, ident: str) -> Iterator[str]:
@@ -129,6 +130,7 @@ def figure_html(
         f'<p class="explorer-sentence" aria-live="polite">{escape(sentence)}</p>'
         f'<dl class="explorer-readout">{readout_html(rows)}</dl>'
         '<p class="explorer-status" role="status"></p>'
-        f"<figcaption><strong>{escape(explorer.title)}.</strong> {escape(explorer.caption)}</figcaption>"
+        f"<figcaption><strong>{escape(explorer.title)}.</strong> "
+        f"{escape(explorer.caption)}</figcaption>"
         "</figure>"
     )

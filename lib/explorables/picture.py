@@ -14,7 +14,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -51,7 +51,7 @@ def styled() -> Iterator[None]:
     if _inside:
         yield
         return
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(cast(Any, STYLE)):  # its type is a list of all names
         _inside = True
         try:
             yield
@@ -137,13 +137,25 @@ class Panel:
         width, height = self.figure.get_size_inches() * 72
         return round(width), round(height)
 
-    def _render(self, *artists: Artist) -> str:
+    def element(self, inner: str) -> str:
+        """Return the SVG element around what `freeze` or `part` returned."""
+        width, height = self.size
+        # A quarter above its natural size text is as large as a heading: no larger.
+        return (
+            f'<svg class="explorer-panel" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" style="max-width:{round(1.25 * width)}px" '
+            'xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true" focusable="false">'
+            f"{inner}</svg>"
+        )
+
+    def _render(self, which: str, *artists: Artist) -> str:
         out = io.StringIO()
         width, height = self.size
         with styled():
             # The date would make two builds of one book differ.
-            renderer = _Renderer(width, height, out, image_dpi=72, metadata={"Date": None})
-            renderer.salt = self._salt
+            make: Any = _Renderer  # matplotlib has no types for it
+            renderer = make(width, height, out, image_dpi=72, metadata={"Date": None})
+            renderer.salt = f"{self._salt}/{which}"
             for artist in artists:
                 artist.draw(renderer)
             renderer.finalize()
@@ -157,14 +169,14 @@ class Panel:
             self.figure.draw_without_rendering()
         # From here on the layout stands, whatever the moving artists do.
         self.figure.set_layout_engine("none")
-        background = self._render(self.figure)
+        background = self._render("still", self.figure)
         for artist in self.moving:
             artist.set_visible(True)
         return background
 
     def part(self) -> str:
         """Return the moving artists as they are now."""
-        return self._render(*sorted(self.moving, key=lambda a: a.get_zorder()))
+        return self._render("part", *sorted(self.moving, key=lambda a: a.get_zorder()))
 
 
 class SvgPicture:
@@ -203,17 +215,15 @@ class SvgPicture:
         """Return the moving part of each panel for a state."""
         with styled():
             self._update(self.artists, data)
-        return [p.part() for p in self.panels]
+            return [p.part() for p in self.panels]
 
     def markup(self, parts: list[str]) -> str:
         """Return the panels with their moving parts in them."""
         return "".join(
-            f'<svg class="explorer-panel" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
-            f'xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true" focusable="false">'
-            f'<g class="explorer-still">{still}</g><g class="explorer-part">{part}</g></svg>'
-            for (w, h), still, part in zip(
-                (p.size for p in self.panels), self.backgrounds, parts, strict=True
+            panel.element(
+                f'<g class="explorer-still">{still}</g><g class="explorer-part">{part}</g>'
             )
+            for panel, still, part in zip(self.panels, self.backgrounds, parts, strict=True)
         )
 
 

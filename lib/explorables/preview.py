@@ -40,7 +40,7 @@ def document(explorer: Explorer, state: dict[str, object], *, dark: bool = False
         f"<dt>{label}</dt><dd>{text}</dd>" for label, (_, text) in zip(labels, rows, strict=True)
     )
     head, _, tail = body.partition('<dl class="explorer-readout">')
-    body = f'{head}<dl class="explorer-readout">{numbers}{tail[tail.index("</dl>"):]}'
+    body = f'{head}<dl class="explorer-readout">{numbers}{tail[tail.index("</dl>") :]}'
     theme = "dark" if dark else "light"
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'

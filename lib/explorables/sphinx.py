@@ -27,10 +27,11 @@ STATIC = Path(__file__).parent / "static"
 
 
 def _written(env: BuildEnvironment) -> dict[str, dict[str, str]]:
-    """Page -> name of each state file on it -> its text."""
-    if not hasattr(env, "explorables"):
-        env.explorables = {}
-    states: dict[str, dict[str, str]] = env.explorables
+    """Page -> name of each state file on it -> its text; kept in the environment."""
+    holder: Any = env
+    if not hasattr(holder, "explorables"):
+        holder.explorables = {}
+    states: dict[str, dict[str, str]] = holder.explorables
     return states
 
 
@@ -88,7 +89,7 @@ def _write_files(app: Sphinx, exception: Exception | None) -> None:
     folder = static / "explorers"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {name: text for page in _written(app.env).values() for name, text in page.items()}
-    for stale in set(p.name for p in folder.glob("*.js")) - set(wanted):
+    for stale in {p.name for p in folder.glob("*.js")} - set(wanted):
         (folder / stale).unlink()
     for name, text in wanted.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -123,4 +124,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", _write_files)
     app.add_css_file("explorables-palette.css")
     app.add_css_file("explorables.css")
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

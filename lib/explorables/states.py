@@ -98,7 +98,8 @@ def bake(explorer: Explorer) -> Baked:
     estimate = (time.process_time() - start) / len(sample) * count
     if estimate > MAX_SECONDS:
         raise _too_much(
-            explorer, f"about {estimate:.0f} s of computing, at most {MAX_SECONDS:.0f} s are allowed"
+            explorer,
+            f"about {estimate:.0f} s of computing, at most {MAX_SECONDS:.0f} s are allowed",
         )
 
     start = time.process_time()

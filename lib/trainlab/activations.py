@@ -1,8 +1,8 @@
 """Activation functions and their derivatives.
 
 An activation acts on each element alone, so its vector-Jacobian product is one multiplication:
-``grad_input = grad_output * derivative(x)``, with `x` the input of the activation. `ACTIVATIONS`
-holds each function next to its derivative.
+``cotangent * derivative(x)``, with `x` the input of the activation. `ACTIVATIONS` holds each
+function next to its derivative.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "tanh_derivative",
 ]
 
-# Klambauer et al. (2017), equation 14: the two numbers for which mean 0 and variance 1 are a
+# Klambauer et al. (2017): the two numbers for which mean 0 and variance 1 are a
 # fixed point of a layer whose weights have variance 1 / fan_in.
 SELU_ALPHA = 1.6732632423543772
 SELU_LAMBDA = 1.0507009873554805
@@ -288,7 +288,7 @@ def selu(x: Array) -> Array:
 
     References
     ----------
-    Klambauer, Unterthiner, Mayr, Hochreiter (2017), Self-normalizing neural networks, eq. 2.
+    Klambauer, Unterthiner, Mayr, Hochreiter (2017), Self-normalizing neural networks.
 
     Examples
     --------
@@ -402,7 +402,7 @@ def gelu(x: Array) -> Array:
 
     References
     ----------
-    Hendrycks and Gimpel (2016), Gaussian error linear units, section 2.
+    Hendrycks and Gimpel (2016), Gaussian error linear units (GELUs).
 
     Examples
     --------

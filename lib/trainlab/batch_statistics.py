@@ -48,7 +48,7 @@ def averaged_cells(
 
     References
     ----------
-    Wu & He (2018), figure 2.
+    Wu & He (2018).
 
     Examples
     --------

@@ -148,8 +148,10 @@ def dropout(x: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Arr
     p = _drop_probability(p)
     mask = _same_mask(mask, x, "x", "dropout")
     one_of(scaling, "scaling", SCALINGS)
-    kept = np.where(mask, x, np.zeros((), x.dtype))
-    return kept / (1 - p) if scaling == "inverted" else kept
+    kept: Array = x * mask + x.dtype.type(0)  # + 0 turns -0 into 0; np.where is much slower
+    if scaling == "inverted":
+        kept = kept / (1 - p)
+    return kept
 
 
 def dropout_vjp(cotangent: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Array:
@@ -262,7 +264,7 @@ def drop_connect(x: Array, weight: Array, mask: Mask, *, p: float) -> Array:
 
     References
     ----------
-    Wan et al. (2013), section 2.
+    Wan et al. (2013).
 
     Examples
     --------

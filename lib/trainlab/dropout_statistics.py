@@ -209,7 +209,7 @@ def expected_dropout_loss(x: Array, y: Array, weight: Array, *, p: float) -> flo
 
 
 def dropout_ridge(x: Array, y: Array, *, p: float, l2: float = 0.0) -> Array:
-    """Weights that minimise `expected_dropout_loss`: ridge with a penalty scaled by the data.
+    """Weights that minimize `expected_dropout_loss`: ridge with a penalty scaled by the data.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def softmax_ensemble(x: Array, weight: Array, bias: Array, *, p: float) -> Ensem
     Returns
     -------
     Ensemble
-        Class probabilities of shape (k,): the renormalised geometric mean, which equals
+        Class probabilities of shape (k,): the renormalized geometric mean, which equals
         ``softmax(weight @ x + bias)`` exactly, and the arithmetic mean, which does not.
 
     Raises
@@ -289,7 +289,7 @@ def softmax_ensemble(x: Array, weight: Array, bias: Array, *, p: float) -> Ensem
     Notes
     -----
     The mean of the logarithms is E[weight @ (m∘x)/(1-p) + bias] - E[log Z]. The first term is the
-    full network's logit, and log Z is one number for all classes, which renormalising removes.
+    full network's logit, and log Z is one number for all classes, which renormalizing removes.
     Behind a hidden non-linearity the first step fails, and the identity with it.
 
     References
@@ -344,7 +344,7 @@ def variance_shift(mean: float, var: float, *, p: float) -> float:
 
     References
     ----------
-    Li et al. (2019), section 3.
+    Li et al. (2019).
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Number formats: what numbers a format has, and to which of them a real number is rounded.
 
-A floating-point format is a ruler. Between two powers of two its marks are evenly spaced, in
-the next binade they are twice as far apart, and below the smallest normal number the spacing
-stays what it is, down to zero. Everything here follows from that one spacing, the quantum
+A floating-point format is a ruler. Between two powers of two (a binade) its marks are evenly
+spaced, in the next binade they are twice as far apart, and below the smallest normal number the
+spacing stays what it is, down to zero. Everything here follows from that one spacing, the quantum
 
     quantum(x) = 2^(max(floor(log2 |x|), emin) - mantissa_bits).
 
@@ -57,7 +57,7 @@ class Format:
 
     References
     ----------
-    IEEE 754-2019, section 3.4; Open Compute Project, OFP8 (2023), for E4M3 and E5M2.
+    IEEE 754-2019; Open Compute Project, OFP8 (2023), for E4M3 and E5M2.
 
     Examples
     --------
@@ -311,7 +311,7 @@ def spacing(x: ArrayLike, fmt: Format) -> FloatArray:
 
     References
     ----------
-    Goldberg (1991), section 1.2 (units in the last place).
+    Goldberg (1991), for the unit in the last place.
 
     Examples
     --------

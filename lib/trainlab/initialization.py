@@ -159,7 +159,8 @@ def calculate_gain(nonlinearity: str, *, param: float | None = None) -> float:
 
     References
     ----------
-    PyTorch, ``torch.nn.init.calculate_gain``. He et al. (2015), equations 10 and 15.
+    PyTorch, ``torch.nn.init.calculate_gain``. He, Zhang, Ren, Sun (2015), Delving deep into
+    rectifiers, for √2 and the leaky ReLU.
 
     Examples
     --------
@@ -313,7 +314,8 @@ def xavier_normal(
 
     References
     ----------
-    Glorot and Bengio (2010), equations 10 to 12.
+    Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks.
 
     Examples
     --------
@@ -337,7 +339,7 @@ def xavier_uniform(
 
     References
     ----------
-    Glorot and Bengio (2010), equation 16.
+    Glorot and Bengio (2010), who call it normalized initialization.
 
     Examples
     --------
@@ -399,7 +401,7 @@ def kaiming_normal(
 
     References
     ----------
-    He, Zhang, Ren, Sun (2015), Delving deep into rectifiers, equations 10, 14 and 15.
+    He, Zhang, Ren, Sun (2015), Delving deep into rectifiers.
 
     Examples
     --------
@@ -439,7 +441,7 @@ def lecun_normal(
 
     References
     ----------
-    LeCun, Bottou, Orr, Müller (1998), Efficient BackProp, equation 16.
+    LeCun, Bottou, Orr, Müller (1998), Efficient BackProp.
 
     Examples
     --------
@@ -499,8 +501,8 @@ def orthogonal(
 
     References
     ----------
-    Saxe, McClelland, Ganguli (2013), Exact solutions to the nonlinear dynamics of learning in
-    deep linear neural networks, section 3.
+    Saxe, McClelland, Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in
+    deep linear neural networks.
 
     Examples
     --------

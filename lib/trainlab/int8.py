@@ -66,7 +66,7 @@ def int8_code(low: float, high: float, *, symmetric: bool = True) -> Int8Code:
 
     References
     ----------
-    Jacob et al. (2018), equation 1 and section 3.
+    Jacob et al. (2018), for scale and zero point.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def to_int8(x: ArrayLike, code: Int8Code) -> NDArray[np.int8]:
 
     References
     ----------
-    Jacob et al. (2018), section 3.
+    Jacob et al. (2018).
 
     Examples
     --------
@@ -150,7 +150,7 @@ def from_int8(q: ArrayLike, code: Int8Code) -> NDArray[np.float64]:
 
     References
     ----------
-    Jacob et al. (2018), equation 1.
+    Jacob et al. (2018).
 
     Examples
     --------

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import _where, array, integer, one_of, real, same_shape
+from ._checks import array, integer, one_of, real, same_shape
 
 __all__ = [
     "RunningStats",
@@ -87,15 +87,18 @@ def _affine(x_hat: Array, weight: Any, bias: Any, own: Axes) -> Array:
     return x_hat
 
 
-def _affine_vjp(dy: Array, x_hat: Array, weight: Any, own: Axes) -> tuple[Array, Array, Array]:
+def _affine_vjp(
+    cotangent: Array, x_hat: Array, weight: Any, own: Axes
+) -> tuple[Array, Array, Array]:
     """Cotangents of x_hat, weight and bias."""
-    shared = tuple(a for a in range(dy.ndim) if a not in own)
-    return _affine(dy, weight, None, own), (dy * x_hat).sum(axis=shared), dy.sum(axis=shared)
+    shared = tuple(a for a in range(cotangent.ndim) if a not in own)
+    dweight = (cotangent * x_hat).sum(axis=shared)
+    return _affine(cotangent, weight, None, own), dweight, cotangent.sum(axis=shared)
 
 
-def _cotangent(dy: Any, x: Array) -> Array:
-    checked = array(dy, "dy").astype(x.dtype, copy=False)
-    same_shape(x, checked, ("x", "dy"))
+def _cotangent(cotangent: Any, x: Array) -> Array:
+    checked = array(cotangent, "cotangent").astype(x.dtype, copy=False)
+    same_shape(x, checked, ("x", "cotangent"))
     return checked
 
 
@@ -117,23 +120,18 @@ class RunningStats(NamedTuple):
 def _batch_axes(x: Any, *, several: bool) -> tuple[Array, Axes]:
     x = array(x, "x", ndim=(2, 3, 4))
     axes = (0, *range(2, x.ndim))
-    count = x.size // x.shape[1]
-    if several and count < 2:
-        raise ValueError(
-            f"{_where()}: x must hold more than 1 value per channel in training mode; "
-            f"got shape {x.shape}"
-        )
+    if several:  # one value has no spread: x_hat would be 0 whatever it is
+        integer(x.size // x.shape[1], "number of values of x per channel in training mode", low=2)
     return x, axes
 
 
 def _running(running: RunningStats, x: Array) -> tuple[Array, Array]:
     """Check running statistics; they take the dtype of x."""
-    if not isinstance(running, RunningStats):
-        raise TypeError(f"{_where()}: running must be a RunningStats; got {running!r}")
+    one_of(type(running).__name__, "type of running", ("RunningStats",))
     own = (x.shape[1],)
-    mean, var = (array(a, "running", shape=own).astype(x.dtype, copy=False) for a in running)
-    if (var < 0).any():
-        raise ValueError(f"{_where()}: running must have var >= 0; got {var.min():g}")
+    mean = array(running.mean, "running.mean", shape=own).astype(x.dtype, copy=False)
+    var = array(running.var, "running.var", shape=own).astype(x.dtype, copy=False)
+    real(float(var.min()), "smallest of running.var", low=0)
     return mean, var
 
 
@@ -201,7 +199,7 @@ def batch_norm(
 
 
 def batch_norm_vjp(
-    dy: Any,
+    cotangent: Any,
     x: Any,
     *,
     weight: Any = None,
@@ -210,7 +208,8 @@ def batch_norm_vjp(
 ) -> tuple[Array, Array, Array]:
     """Pull a cotangent of `batch_norm` back to x, weight and bias.
 
-    `dy` is the gradient of the loss with respect to the output, the rest as in `batch_norm`.
+    `cotangent` is the gradient of the loss with respect to the output; the rest is as in
+    `batch_norm`.
 
     Returns
     -------
@@ -219,8 +218,8 @@ def batch_norm_vjp(
     Notes
     -----
     In training mode ``dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat))`` with
-    ``g = weight * dy`` and ``rstd = 1 / sqrt(var + eps)``: every example's gradient contains its
-    neighbors'. In evaluation mode ``dx = rstd * g``.
+    ``g = weight * cotangent`` and ``rstd = 1 / sqrt(var + eps)``: every example's gradient
+    contains its neighbors'. In evaluation mode ``dx = rstd * g``.
 
     Examples
     --------
@@ -229,9 +228,9 @@ def batch_norm_vjp(
     True
     """
     x, axes = _batch_axes(x, several=running is None)
-    dy, eps = _cotangent(dy, x), _eps(eps, x)
+    cotangent, eps = _cotangent(cotangent, x), _eps(eps, x)
     x_hat, rstd = _standardize(x, axes, eps) if running is None else _frozen(x, running, eps)
-    dx_hat, dweight, dbias = _affine_vjp(dy, x_hat, weight, (1,))
+    dx_hat, dweight, dbias = _affine_vjp(cotangent, x_hat, weight, (1,))
     if running is not None:
         return dx_hat * rstd, dweight, dbias
     return _standardize_vjp(dx_hat, x_hat, rstd, axes), dweight, dbias
@@ -296,7 +295,7 @@ def batch_norm_update(x: Any, running: RunningStats, *, momentum: float = 0.1) -
 
     References
     ----------
-    Ioffe & Szegedy (2015), algorithm 2.
+    Ioffe & Szegedy (2015).
 
     Examples
     --------
@@ -318,9 +317,12 @@ def batch_norm_update(x: Any, running: RunningStats, *, momentum: float = 0.1) -
 def _feature_axes(x: Any, axis: int | Sequence[int]) -> tuple[Array, Axes]:
     x = array(x, "x")
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    checked = [integer(a, "axis", low=-x.ndim, high=x.ndim - 1) % x.ndim for a in given]
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"{_where()}: axis must name one or more different axes; got {axis!r}")
+    integer(len(given), "number of axes in axis", low=1)
+    checked: list[int] = []
+    for a in given:
+        place = integer(a, "axis", low=-x.ndim, high=x.ndim - 1) % x.ndim
+        others = [other for other in range(x.ndim) if other not in checked]
+        checked.append(one_of(place, "axis, each axis once,", others))
     return x, tuple(sorted(checked))
 
 
@@ -363,7 +365,7 @@ def layer_norm(
 
     References
     ----------
-    Ba, Kiros & Hinton (2016), equation 3.
+    Ba, Kiros & Hinton (2016).
 
     Examples
     --------
@@ -376,7 +378,7 @@ def layer_norm(
 
 
 def layer_norm_vjp(
-    dy: Any,
+    cotangent: Any,
     x: Any,
     *,
     weight: Any = None,
@@ -385,7 +387,8 @@ def layer_norm_vjp(
 ) -> tuple[Array, Array, Array]:
     """Pull a cotangent of `layer_norm` back to x, weight and bias.
 
-    `dy` is the gradient of the loss with respect to the output, the rest as in `layer_norm`.
+    `cotangent` is the gradient of the loss with respect to the output; the rest is as in
+    `layer_norm`.
 
     Returns
     -------
@@ -393,8 +396,8 @@ def layer_norm_vjp(
 
     Notes
     -----
-    ``dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat))``, ``g = weight * dy``, the formula of
-    `batch_norm_vjp` along other axes.
+    ``dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat))`` with ``g = weight * cotangent``: the
+    formula of `batch_norm_vjp` along other axes.
 
     Examples
     --------
@@ -403,9 +406,9 @@ def layer_norm_vjp(
     True
     """
     x, axes = _feature_axes(x, axis)
-    dy = _cotangent(dy, x)
+    cotangent = _cotangent(cotangent, x)
     x_hat, rstd = _standardize(x, axes, _eps(eps, x))
-    dx_hat, dweight, dbias = _affine_vjp(dy, x_hat, weight, axes)
+    dx_hat, dweight, dbias = _affine_vjp(cotangent, x_hat, weight, axes)
     return _standardize_vjp(dx_hat, x_hat, rstd, axes), dweight, dbias
 
 
@@ -441,7 +444,7 @@ def rms_norm(
 
     References
     ----------
-    Zhang & Sennrich (2019), equation 4.
+    Zhang & Sennrich (2019).
 
     Examples
     --------
@@ -454,7 +457,7 @@ def rms_norm(
 
 
 def rms_norm_vjp(
-    dy: Any,
+    cotangent: Any,
     x: Any,
     *,
     weight: Any = None,
@@ -463,7 +466,8 @@ def rms_norm_vjp(
 ) -> tuple[Array, Array]:
     """Pull a cotangent of `rms_norm` back to x and weight.
 
-    `dy` is the gradient of the loss with respect to the output, the rest as in `rms_norm`.
+    `cotangent` is the gradient of the loss with respect to the output; the rest is as in
+    `rms_norm`.
 
     Returns
     -------
@@ -481,9 +485,9 @@ def rms_norm_vjp(
     True
     """
     x, axes = _feature_axes(x, axis)
-    dy = _cotangent(dy, x)
+    cotangent = _cotangent(cotangent, x)
     x_hat, rstd = _standardize(x, axes, _eps(eps, x), center=False)
-    dx_hat, dweight, _ = _affine_vjp(dy, x_hat, weight, axes)
+    dx_hat, dweight, _ = _affine_vjp(cotangent, x_hat, weight, axes)
     return _standardize_vjp(dx_hat, x_hat, rstd, axes, center=False), dweight
 
 
@@ -503,11 +507,11 @@ def _group_norm(x: Array, num_groups: int, weight: Any, bias: Any, eps: float) -
 
 
 def _group_norm_vjp(
-    dy: Any, x: Array, num_groups: int, weight: Any, eps: float
+    cotangent: Any, x: Array, num_groups: int, weight: Any, eps: float
 ) -> tuple[Array, Array, Array]:
-    dy = _cotangent(dy, x)
+    cotangent = _cotangent(cotangent, x)
     x_hat, rstd = _standardize(_grouped(x, num_groups), (2,), _eps(eps, x))
-    dx_hat, dweight, dbias = _affine_vjp(dy, x_hat.reshape(x.shape), weight, (1,))
+    dx_hat, dweight, dbias = _affine_vjp(cotangent, x_hat.reshape(x.shape), weight, (1,))
     dx = _standardize_vjp(dx_hat.reshape(x_hat.shape), x_hat, rstd, (2,))
     return dx.reshape(x.shape), dweight, dbias
 
@@ -544,7 +548,7 @@ def group_norm(
 
     References
     ----------
-    Wu & He (2018), section 3.
+    Wu & He (2018).
 
     Examples
     --------
@@ -555,11 +559,12 @@ def group_norm(
 
 
 def group_norm_vjp(
-    dy: Any, x: Any, *, num_groups: int, weight: Any = None, eps: float = 1e-5
+    cotangent: Any, x: Any, *, num_groups: int, weight: Any = None, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
     """Pull a cotangent of `group_norm` back to x, weight and bias.
 
-    `dy` is the gradient of the loss with respect to the output, the rest as in `group_norm`.
+    `cotangent` is the gradient of the loss with respect to the output; the rest is as in
+    `group_norm`.
 
     Returns
     -------
@@ -575,16 +580,13 @@ def group_norm_vjp(
     >>> bool(abs(dx).max() < 1e-5)  # two values: the output is ±1 whatever x is
     True
     """
-    return _group_norm_vjp(dy, array(x, "x", ndim=(2, 3, 4)), num_groups, weight, eps)
+    return _group_norm_vjp(cotangent, array(x, "x", ndim=(2, 3, 4)), num_groups, weight, eps)
 
 
 def _spatial(x: Any) -> Array:
     checked = array(x, "x", ndim=(3, 4))
-    if checked.size == checked.shape[0] * checked.shape[1]:
-        raise ValueError(
-            f"{_where()}: x must hold more than 1 value per channel of an example; "
-            f"got shape {checked.shape}"
-        )
+    count = checked.size // (checked.shape[0] * checked.shape[1])
+    integer(count, "number of values of x per channel of an example", low=2)
     return checked
 
 
@@ -629,11 +631,12 @@ def instance_norm(x: Any, *, weight: Any = None, bias: Any = None, eps: float = 
 
 
 def instance_norm_vjp(
-    dy: Any, x: Any, *, weight: Any = None, eps: float = 1e-5
+    cotangent: Any, x: Any, *, weight: Any = None, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
     """Pull a cotangent of `instance_norm` back to x, weight and bias.
 
-    `dy` is the gradient of the loss with respect to the output, the rest as in `instance_norm`.
+    `cotangent` is the gradient of the loss with respect to the output; the rest is as in
+    `instance_norm`.
 
     Returns
     -------
@@ -646,4 +649,4 @@ def instance_norm_vjp(
     True
     """
     x = _spatial(x)
-    return _group_norm_vjp(dy, x, x.shape[1], weight, eps)
+    return _group_norm_vjp(cotangent, x, x.shape[1], weight, eps)

@@ -78,7 +78,7 @@ def deep_pass(
 
     References
     ----------
-    Yang et al. (2019); He et al. (2016), figure 4e.
+    Yang et al. (2019); He et al. (2016), whose "full pre-activation" is the order with skips.
 
     Examples
     --------
@@ -94,18 +94,19 @@ def deep_pass(
     x = rng.standard_normal((batch_size, width))
     # Batch norm needs a spread over the batch and gets one: no two examples are equal.
     weights = rng.standard_normal((depth, width, width)) * math.sqrt(2 / width)
-    inputs, signal = [], [_rms(x)]
+    inputs, slopes, signal = [], [], [_rms(x)]
     for weight in weights:
+        before = batch_norm(x) if normalize else x
         inputs.append(x)
-        hidden = relu(batch_norm(x)) if normalize else relu(x)
-        x = hidden @ weight.T + (x if residual else 0)
+        slopes.append(relu_derivative(before))
+        x = relu(before) @ weight.T + (x if residual else 0)
         signal.append(_rms(x))
 
     dx = rng.standard_normal(x.shape)
     dx /= _rms(dx)
     gradient = [1.0]
-    for weight, x in zip(weights[::-1], inputs[::-1], strict=True):
-        back = (dx @ weight) * relu_derivative(batch_norm(x) if normalize else x)
+    for weight, x, slope in zip(weights[::-1], inputs[::-1], slopes[::-1], strict=True):
+        back = (dx @ weight) * slope
         if normalize:
             back, _, _ = batch_norm_vjp(back, x)
         dx = back + (dx if residual else 0)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import _where, array, generator, integer, one_of, real
+from ._checks import array, generator, integer, one_of, real
 from .activations import relu, relu_derivative
 from .normalization import (
     RunningStats,
@@ -26,11 +26,19 @@ from .normalization import (
     layer_norm_vjp,
 )
 
-__all__ = ["Net", "Training", "accuracy", "gaussian_classes", "train"]
+__all__ = [
+    "Net",
+    "Shifted",
+    "Training",
+    "accuracy",
+    "covariate_shift",
+    "gaussian_classes",
+    "train",
+]
 
 Array = NDArray[Any]
 
-PROBE_EVERY = 10  # steps; looking for drift costs a forward pass
+PROBE_EVERY = 25  # steps; looking for drift costs a forward pass
 
 
 def gaussian_classes(
@@ -90,7 +98,7 @@ class Training(NamedTuple):
     net: Net
     running: list[RunningStats]  # one for each hidden layer
     loss: Array  # (steps,), training loss in nats
-    drift: Array  # at every tenth step, how far the inputs of the layers move in one step
+    drift: Array  # at every 25th step, how far the inputs of the layers move in one step
     norm: str
 
 
@@ -144,7 +152,7 @@ def train(
 
     References
     ----------
-    Santurkar et al. (2018), section 2.1, which draws the noise anew for each example too.
+    Santurkar et al. (2018), who draw the noise anew for each example too.
 
     Examples
     --------
@@ -168,7 +176,7 @@ def train(
         [np.ones(width) for _ in range(depth)],
         [np.zeros(o) for o in sizes[1:]],
     )
-    running = [batch_norm_init(width) for _ in range(depth)]
+    running = batch_norm_init(depth * width)  # all hidden layers side by side
     losses, means = [], []
     for step in range(steps):
         jitter = [
@@ -192,10 +200,75 @@ def train(
                 f"train: lr must be small enough to converge; got {lr}, which diverges"
             )
         if norm == "batch":
-            running = [batch_norm_update(z, r) for z, r in zip(done.linear, running, strict=True)]
+            running = batch_norm_update(np.hstack(done.linear), running)
     pairs = zip(means[::2], means[1::2], strict=False)
     drift = np.array([np.abs(np.subtract(after, before)).mean() for before, after in pairs])
-    return Training(net, running, np.array(losses), drift, norm)
+    layers = zip(np.split(running.mean, depth), np.split(running.var, depth), strict=True)
+    stats = [RunningStats(mean, var) for mean, var in layers]
+    return Training(net, stats, np.array(losses), drift, norm)
+
+
+class Shifted(NamedTuple):
+    """A network of `covariate_shift`: what it went through and what it came to."""
+
+    drift: float  # mean of `Training.drift`
+    loss: float  # training loss in nats, mean of the last 30 steps, noise on
+    accuracy: float  # on 2000 test points, noise off
+    run: Training
+    test: tuple[Array, NDArray[np.int64]]  # those points and their labels
+
+
+def covariate_shift(
+    norm: str,
+    noise: float,
+    *,
+    rng: np.random.Generator,
+    lr: float = 0.1,
+    steps: int = 200,
+    width: int = 64,
+) -> Shifted:
+    """Train on `gaussian_classes`, 2000 points, and test on 2000 others.
+
+    Parameters
+    ----------
+    norm : {"none", "batch", "layer"}
+        Stands before each ReLU.
+    noise : float
+        Size of the random shifts, in [0, 1].
+    rng : numpy.random.Generator
+        Draws points, weights, batches and noise.
+    lr : float
+        Step size of SGD, > 0.
+    steps, width : int
+        Updates, and units a hidden layer.
+
+    Returns
+    -------
+    Shifted
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value is out of range, or training diverges.
+
+    References
+    ----------
+    Santurkar et al. (2018).
+
+    Examples
+    --------
+    >>> done = covariate_shift("batch", 0.7, rng=np.random.default_rng(0), steps=2)
+    >>> bool(done.drift > 0.5)  # the noise moves all layers' inputs
+    True
+    """
+    one_of(norm, "norm", ("none", "batch", "layer"))
+    noise, lr = real(noise, "noise", low=0, high=1), real(lr, "lr", low=0, closed="neither")
+    steps, width = integer(steps, "steps", low=1), integer(width, "width", low=1)
+    generator(rng)
+    points, test = gaussian_classes(2000, rng=rng), gaussian_classes(2000, rng=rng)
+    run = train(*points, rng=rng, norm=norm, noise=noise, lr=lr, steps=steps, width=width)
+    drift, loss = float(run.drift.mean()), float(run.loss[-30:].mean())
+    return Shifted(drift, loss, accuracy(run, *test), run, test)
 
 
 def accuracy(done: Training, points: Any, labels: Any, *, training: bool = False) -> float:
@@ -232,13 +305,10 @@ def accuracy(done: Training, points: Any, labels: Any, *, training: bool = False
 
 
 def _labels(labels: Any, points: Array) -> NDArray[np.int64]:
+    array(labels, "labels", shape=points.shape[:1])
     classes = np.asarray(labels)
-    fitting = classes.dtype.kind in "iu" and classes.shape == points.shape[:1]
-    if not fitting or classes.min() < 0:
-        raise ValueError(
-            f"{_where()}: labels must be whole numbers >= 0, one for each of the {len(points)} "
-            f"points; got shape {classes.shape} and dtype {classes.dtype}"
-        )
+    one_of(classes.dtype.kind, "kind of labels, signed or unsigned whole numbers,", ("i", "u"))
+    integer(classes.min(), "smallest of labels", low=0)
     return classes.astype(np.int64)
 
 
@@ -291,12 +361,12 @@ def _backward(
     shifts = [dlogits.sum(axis=0)]
     dh = dlogits @ net.weights[-1]
     for i in reversed(range(len(net.gains))):
-        dy = dh * relu_derivative(done.shifted[i]) * jitter[i][0]
+        cotangent = dh * relu_derivative(done.shifted[i]) * jitter[i][0]
         if norm == "none":
-            dz, dgain, dshift = dy, np.zeros_like(net.gains[i]), dy.sum(axis=0)
+            dz, dgain, dshift = cotangent, np.zeros_like(net.gains[i]), cotangent.sum(axis=0)
         else:
             vjp = batch_norm_vjp if norm == "batch" else layer_norm_vjp
-            dz, dgain, dshift = vjp(dy, done.linear[i], weight=net.gains[i])
+            dz, dgain, dshift = vjp(cotangent, done.linear[i], weight=net.gains[i])
         weights.append(dz.T @ done.inputs[i])
         gains.append(dgain)
         shifts.append(dshift)

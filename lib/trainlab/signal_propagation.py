@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 __all__ = [
     "Signal",
+    "critical_variance",
     "fixed_point",
     "gradient_factor",
     "length_map",
@@ -66,6 +67,7 @@ def _half_line() -> tuple[Array, Array]:
 _HALF, _HALF_WEIGHT = _half_line()
 _Z = np.concatenate([_HALF, -_HALF])
 _WEIGHT = np.concatenate([_HALF_WEIGHT, _HALF_WEIGHT])
+_TINY = np.finfo(np.float64).tiny
 
 
 def _pair(activation: str | Activation) -> Activation:
@@ -119,7 +121,7 @@ def length_map(
     References
     ----------
     Poole et al. (2016), Exponential expressivity in deep neural networks through transient
-    chaos, equation 3.
+    chaos.
 
     Examples
     --------
@@ -156,9 +158,14 @@ def gradient_factor(q: Any, *, activation: str | Activation, weight_variance: fl
     TypeError, ValueError
         If a parameter is outside its range.
 
+    Notes
+    -----
+    At q = 0 this is the limit from above: half of the pre-activations lie on either side of the
+    kink that ReLU and SELU have at 0, however small they are.
+
     References
     ----------
-    Schoenholz et al. (2016), Deep information propagation, section 3.
+    Schoenholz et al. (2017), Deep information propagation.
 
     Examples
     --------
@@ -166,7 +173,9 @@ def gradient_factor(q: Any, *, activation: str | Activation, weight_variance: fl
     1.0716
     """
     weight = _checks.real(weight_variance, "weight_variance", low=0)
-    return np.asarray(weight * _mean_square(_pair(activation).derivative, _spread(q)))
+    spread = _spread(q)
+    spread = np.where(spread == 0, np.copysign(_TINY, _Z), spread)
+    return np.asarray(weight * _mean_square(_pair(activation).derivative, spread))
 
 
 def mean_field(
@@ -287,6 +296,68 @@ def fixed_point(
     return float(outside)
 
 
+def critical_variance(
+    *, activation: str | Activation, low: float, high: float, bias_variance: float = 0.0
+) -> float:
+    """Weight variance at which the gradient turns from vanishing to exploding.
+
+    Parameters
+    ----------
+    activation : str or Activation
+        A name in `trainlab.activations.ACTIVATIONS`, or a function and its derivative.
+    low, high : float
+        Values of σw² between which to search, 0 <= low < high; χ is below 1 at low and not at
+        high.
+    bias_variance : float, default 0
+        σb², >= 0.
+
+    Returns
+    -------
+    float
+        The σw² where χ, taken at the fixed point that `fixed_point` finds from q = 1, passes 1;
+        to four digits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is outside its range, or χ is on the same side of 1 at low and high.
+
+    Notes
+    -----
+    By bisection. For ReLU this is He's 2. Above and below the value that is found gradients grow
+    or shrink in every layer; whether the signal survives there is another question (`fixed_point`).
+
+    References
+    ----------
+    Schoenholz et al. (2017), Deep information propagation.
+
+    Examples
+    --------
+    >>> round(critical_variance(activation="relu", low=1, high=4), 4)
+    2.0
+    >>> round(critical_variance(activation="tanh", low=0.5, high=2), 4)
+    1.0
+    """
+    pair = _pair(activation)
+    bias = _checks.real(bias_variance, "bias_variance", low=0)
+    below = _checks.real(low, "low", low=0)
+    above = _checks.real(high, "high", low=below, closed="neither")
+
+    def chi(weight: float) -> float:
+        q = fixed_point(activation=pair, weight_variance=weight, bias_variance=bias)
+        q = min(q, 1e9)  # where the signal explodes, χ is that of large pre-activations
+        return float(gradient_factor(q, activation=pair, weight_variance=weight))
+
+    if chi(below) >= 1:
+        raise ValueError(f"critical_variance: low must give χ < 1; got {low}, χ = {chi(below)}")
+    if chi(above) < 1:
+        raise ValueError(f"critical_variance: high must give χ >= 1; got {high}, χ = {chi(above)}")
+    while above - below > 1e-5 * above:
+        middle = (below + above) / 2
+        below, above = (middle, above) if chi(middle) < 1 else (below, middle)
+    return above
+
+
 def _matrix(value: Array, inputs: int) -> Array:
     weight = _checks.array(value, "weights")
     if weight.ndim != 2 or weight.shape[1] != inputs:
@@ -301,7 +372,7 @@ def simulate(
     weights: Sequence[Array],
     x: Array,
     *,
-    grad_output: Array,
+    cotangent: Array,
     activation: str | Activation,
     biases: Sequence[Array] | None = None,
 ) -> Signal:
@@ -313,7 +384,7 @@ def simulate(
         W_l of shape (out, in), the first layer first.
     x : array of shape (batch, in)
         Inputs h_0.
-    grad_output : array of shape (batch, out)
+    cotangent : array of shape (batch, out)
         ∂L/∂h_L.
     activation : str or Activation
         A name in `trainlab.activations.ACTIVATIONS`, or a function and its derivative.
@@ -334,7 +405,7 @@ def simulate(
     --------
     >>> W = [np.eye(2), 3 * np.eye(2)]
     >>> ones = np.ones((1, 2))
-    >>> simulate(W, ones, grad_output=ones, activation="relu")
+    >>> simulate(W, ones, cotangent=ones, activation="relu")
     Signal(forward=array([1., 1., 9.]), backward=array([9., 9., 1.]))
     """
     pair = _pair(activation)
@@ -361,7 +432,7 @@ def simulate(
         pre_activations.append(z)
         h = pair.function(z)
         forward.append(np.mean(h**2))
-    g = _checks.array(grad_output, "grad_output", shape=(batch, width))
+    g = _checks.array(cotangent, "cotangent", shape=(batch, width))
     backward = [np.mean(g**2)]
     for z, weight in zip(pre_activations[::-1], weights[::-1], strict=True):
         g = (g * pair.derivative(z)) @ weight  # (batch, out) @ (out, in) -> (batch, in)

@@ -65,12 +65,12 @@ def running_sum(
     Sums are formed in float64 and then rounded; with at most 24 significant bits that gives the
     correctly rounded sum.
 
-    ``np.sum`` of a float16 array is pairwise and wider inside, so it does not show this;
-    ``np.cumsum`` does.
+    ``np.sum`` of a float16 array does not show the stall, because it does not add one after the
+    other; ``np.cumsum`` does.
 
     References
     ----------
-    Kahan (1965); Higham (1993), for pairwise summation.
+    Kahan (1965); Higham (1993), for pairwise summation and the comparison.
 
     Examples
     --------

@@ -7,17 +7,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-PAGES = sorted(p.relative_to(ROOT).with_suffix(".html").as_posix() for p in ROOT.glob("book/**/*.md"))
+PAGES = sorted(
+    p.relative_to(ROOT).with_suffix(".html").as_posix() for p in ROOT.glob("book/**/*.md")
+)
 
 
 def explorers_of(page: str) -> list[str]:
     """Names of the explorers that a page shows, in their order."""
     text = (ROOT / page).with_suffix(".md").read_text(encoding="utf-8")
-    modules = dict(
-        (name.strip(), module.rpartition(".")[2])
-        for module, names in re.findall(r"^from ((?:trainlab\.explorers|explorables)\.[\w.]+) import (.+)$", text, re.M)
+    line = r"^from ((?:trainlab\.explorers|explorables)\.[\w.]+) import (.+)$"
+    modules = {
+        name.strip(): module.rpartition(".")[2]
+        for module, names in re.findall(line, text, re.MULTILINE)
         for name in names.split(",")
-    )  # fmt: skip
+    }
     return [f"{modules[n]}.{n}" for n in re.findall(r"^(\w+)\.show\(\)$", text, re.M)]
 
 

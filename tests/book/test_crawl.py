@@ -166,7 +166,11 @@ def test_from_a_file(browser, site, page):
         before = state_of(figure)[name]
         at_start = control.evaluate("c => c.value === '0' && c.type !== 'checkbox'")
         on = control.evaluate("c => c.checked === true")
-        move(figure, name, 1 if at_start else 0 if control.get_attribute("type") != "checkbox" else int(not on))
+        move(
+            figure,
+            name,
+            1 if at_start else 0 if control.get_attribute("type") != "checkbox" else int(not on),
+        )
         assert state_of(figure)[name] != before
     context.close()
     assert faults == []

@@ -49,7 +49,15 @@ def test_nothing_is_loaded_from_another_host(site, page):
     links = Links(html)
     assert links.loaded
     assert [u for u in links.loaded if u.startswith(("http:", "https:", "//"))] == []
-    for word in ("requirejs", "require.min.js", "unpkg", "jsdelivr", "cdnjs", "widget-state", "thebe_config"):
+    for word in (
+        "requirejs",
+        "require.min.js",
+        "unpkg",
+        "jsdelivr",
+        "cdnjs",
+        "widget-state",
+        "thebe_config",
+    ):
         assert word not in html
     assert "fontawesome.js" not in html
 
@@ -71,7 +79,9 @@ def test_what_is_loaded_or_linked_inside_the_book_exists(site, page):
 @each_page
 def test_ids_are_unique_and_images_have_words(site, page):
     links = Links(read(site, page))
-    assert len(set(links.ids)) == len(links.ids), sorted(i for i in links.ids if links.ids.count(i) > 1)
+    assert len(set(links.ids)) == len(links.ids), sorted(
+        i for i in links.ids if links.ids.count(i) > 1
+    )
     assert all("alt" in image for image in links.images)
 
 
@@ -153,8 +163,12 @@ def test_launch_and_edit_buttons_point_to_this_page(site, page):
         pytest.skip("not a notebook")
     linked = Links(read(site, page)).linked
     name = page.removesuffix(".html")
-    assert any(u.startswith("https://mybinder.org/") and u.endswith(f"lab/tree/{name}.md") for u in linked)
-    assert any(u.startswith("https://colab.") and u.endswith(f"_sources/{name}.ipynb") for u in linked)
+    assert any(
+        u.startswith("https://mybinder.org/") and u.endswith(f"lab/tree/{name}.md") for u in linked
+    )
+    assert any(
+        u.startswith("https://colab.") and u.endswith(f"_sources/{name}.ipynb") for u in linked
+    )
     assert any(u.endswith(f"/edit/main/{name}.md") for u in linked)
 
 

@@ -139,8 +139,9 @@ def test_two_hundred_changes_end_on_the_last(page, address):
     figure = figure_on(page, address)
     figure.evaluate(
         """f => { const s = f.querySelector('[name=frequency]');
-          for (let i = 0; i <= 200; i++) { s.value = String(i % 4); s.dispatchEvent(new Event('input')); }
-          s.value = '3'; s.dispatchEvent(new Event('input')); }"""
+          const move = to => { s.value = String(to); s.dispatchEvent(new Event('input')); };
+          for (let i = 0; i <= 200; i++) move(i % 4);
+          move(3); }"""
     )
     page.wait_for_function("document.querySelector('figure').ariaBusy === 'false'")
     assert state_of(figure)["frequency"] == 4
@@ -188,11 +189,15 @@ def test_a_failed_load_is_tried_again(page, address):
     assert figure.locator(".explorer-status").inner_text() == ""
 
 
-@pytest.mark.parametrize("spoil", ["null", "[]", '[["a"],"b",[]]', '[[1,2],"b",[["1","1"],["1","1"]]]'])
+@pytest.mark.parametrize(
+    "spoil", ["null", "[]", '[["a"],"b",[]]', '[[1,2],"b",[["1","1"],["1","1"]]]']
+)
 def test_a_malformed_state_keeps_the_picture(page, address, folder, spoil):
     file = next((folder / "explorers").glob("example.wave*"))
     text = file.read_text(encoding="utf-8")
-    payload = json.loads(text.removeprefix('explorables.receive("example.wave",').removesuffix(");\n"))
+    payload = json.loads(
+        text.removeprefix('explorables.receive("example.wave",').removesuffix(");\n")
+    )
     payload["states"][12] = json.loads(spoil)  # frequency 4, sine, not squared
     broken = f'explorables.receive("example.wave",{json.dumps(payload)});'
     page.route(

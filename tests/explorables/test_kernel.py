@@ -27,7 +27,7 @@ def test_each_control_becomes_a_widget(shown):
         "frequency": w.SelectionSlider, "shape": w.Dropdown, "squared": w.Checkbox,
         "seed": w.BoundedIntText,
     }  # fmt: skip
-    assert [d for d, _ in shown.controls["frequency"].options][0] == "0.5 1/s"
+    assert shown.controls["frequency"].options[0] == ("0.5 1/s", 0.5)
 
 
 @pytest.mark.parametrize(

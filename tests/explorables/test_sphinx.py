@@ -28,7 +28,9 @@ kernelspec:
 ---
 """
 
-PAGE = HEADER + """
+PAGE = (
+    HEADER
+    + """
 # A page
 
 ```{code-cell} ipython3
@@ -43,6 +45,7 @@ x = num(8.88e-16)
 
 The number is {eval}`x`.
 """
+)
 
 
 def build(folder, *, ok=True):
@@ -106,9 +109,13 @@ def test_no_widget_state_and_no_foreign_script(book):
 def test_a_failing_state_fails_the_build_and_is_named(book, tmp_path):
     for name in ("conf.py", "example.py", "plain.md"):
         (tmp_path / name).write_bytes((book / name).read_bytes())
-    spoilt = (tmp_path / "example.py").read_text(encoding="utf-8").replace(
-        "    x = np.linspace(0.0, 6.0, 40)\n",
-        "    x = np.linspace(0.0, 6.0, 40)\n    assert frequency < 4, 'too fast'\n",
+    spoilt = (
+        (tmp_path / "example.py")
+        .read_text(encoding="utf-8")
+        .replace(
+            "    x = np.linspace(0.0, 6.0, 40)\n",
+            "    x = np.linspace(0.0, 6.0, 40)\n    assert frequency < 4, 'too fast'\n",
+        )
     )
     (tmp_path / "example.py").write_text(spoilt, encoding="utf-8")
     (tmp_path / "index.md").write_text(PAGE + "\n```{toctree}\nplain\n```\n", encoding="utf-8")

@@ -2,12 +2,10 @@ import json
 
 import pytest
 
-from explorables import Readout, Steps
-from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake, entry
-from explorables import states
+from explorables import Readout, Seed, Steps, Toggle, states
 from explorables.picture import picture_of
+from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake, entry
 from tests.explorables.example import FREQUENCY, SHAPE, compute_wave, make_wave, wave
-from explorables import Seed, Toggle
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +16,10 @@ def baked():
 def test_payload_holds_every_state_in_order(baked):
     payload = json.loads(baked.payload)
     assert payload["controls"] == [
-        ["frequency", [0.5, 1.0, 2.0, 4.0]], ["shape", ["sine", "cosine"]], ["squared", [False, True]],
-    ]  # fmt: skip
+        ["frequency", [0.5, 1.0, 2.0, 4.0]],
+        ["shape", ["sine", "cosine"]],
+        ["squared", [False, True]],
+    ]
     assert len(payload["states"]) == 16
     picture = picture_of(wave)
     for stored, state in zip(payload["states"], wave.states(), strict=True):
@@ -53,14 +53,14 @@ def test_too_slow_names_the_control_before_computing_all(monkeypatch):
         return compute_wave(frequency, shape, squared, seed)
 
     monkeypatch.setattr(states, "MAX_SECONDS", 1e-9)
-    with pytest.raises(BudgetError, match="s of computing.*'frequency'"):
+    with pytest.raises(BudgetError, match=r"s of computing.*'frequency'"):
         bake(make_wave(compute=slow))
     assert len(calls) < 16
 
 
 def test_too_large_names_the_control(monkeypatch):
     monkeypatch.setattr(states, "MAX_BYTES", 100)
-    with pytest.raises(BudgetError, match="kB of stored states.*'frequency'"):
+    with pytest.raises(BudgetError, match=r"kB of stored states.*'frequency'"):
         bake(wave)
     assert MAX_BYTES == 120_000
 

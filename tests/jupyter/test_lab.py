@@ -90,14 +90,15 @@ def notebook(lab):
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
         page.wait_for_function(
             # Before the kernel stands, running a cell would ask which one to take.
-            """() => document.querySelector('.jp-Toolbar-kernelName')?.textContent.includes('Python')
-              && document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'""",
+            """() => { const [name, state] = ['.jp-Toolbar-kernelName',
+                '.jp-Notebook-ExecutionIndicator'].map(s => document.querySelector(s));
+              return name?.textContent.includes('Python') && state?.dataset.status === 'idle'; }""",
             timeout=120_000,
         )
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator('[data-command="runmenu:run-all"]').click()
         page.wait_for_selector("svg.explorer-panel", state="attached", timeout=180_000)
-        # The indicator is idle for a moment between two cells; the last one has a number at the end.
+        # The indicator is idle for a moment between two cells; at the end no prompt has a star.
         page.wait_for_function(
             """() => { const cells = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
               return cells.length && cells.every(c => !c.textContent.includes('*')); }""",
@@ -108,14 +109,22 @@ def notebook(lab):
 
 def test_page_opens_as_a_notebook_and_no_cell_fails(notebook):
     assert notebook.locator(".jp-Notebook .jp-CodeCell").count() > 3
-    errors = notebook.locator('[data-mime-type="application/vnd.jupyter.stderr"], .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]')
+    errors = notebook.locator(
+        '[data-mime-type="application/vnd.jupyter.stderr"], '
+        '[data-mime-type="application/vnd.jupyter.error"]'
+    )
     assert errors.all_inner_texts() == []
 
 
 def test_formulas_and_folds_are_rendered(notebook):
     """jupyterlab-myst shows directives as what they are, not as fenced text."""
-    assert notebook.locator(".jp-MarkdownOutput .katex, .jp-RenderedMarkdown .katex, .myst .katex").count() > 0 or \
-        notebook.locator("mjx-container").count() > 0
+    assert (
+        notebook.locator(
+            ".jp-MarkdownOutput .katex, .jp-RenderedMarkdown .katex, .myst .katex"
+        ).count()
+        > 0
+        or notebook.locator("mjx-container").count() > 0
+    )
 
 
 def test_moving_a_slider_changes_picture_and_words(notebook):

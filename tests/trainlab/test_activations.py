@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from trainlab import activations as A
 
 from tests.trainlab.closeness import assert_close, projected_gradient_error
+from trainlab import activations as A
 
 NAMES = list(A.ACTIVATIONS)
 

@@ -56,7 +56,8 @@ def test_every_public_function_is_registered(name):
     module = importlib.import_module(f"trainlab.{name}")
     assert hasattr(module, "__all__"), f"trainlab.{name} has no __all__"
     public = {
-        n for n in module.__all__
+        n
+        for n in module.__all__
         if inspect.isfunction(getattr(module, n))
         and getattr(module, n).__module__ == module.__name__
     }
@@ -116,7 +117,9 @@ def test_extreme_inputs_stay_finite(case):
 
 BAD = [
     pytest.param(c, parameter, value, id=f"{c.id}-{parameter}-{i}")
-    for c in CASES for parameter, values in c.bad.items() for i, value in enumerate(values)
+    for c in CASES
+    for parameter, values in c.bad.items()
+    for i, value in enumerate(values)
 ]
 
 

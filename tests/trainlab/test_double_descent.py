@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 import pytest
+
+from tests.trainlab.closeness import assert_close
 from trainlab.double_descent import harmonics, min_norm_curve, relu_features
 from trainlab.epoch_wise_risk import best_times, epoch_risk
 from trainlab.least_squares_risk import best_penalty, gaussian_risk, min_norm_risk, ridge_risk
 from trainlab.spectral_filters import decompose, flow_factors, predict, ridge_factors
-
-from tests.trainlab.closeness import assert_close
 
 
 def sphere_task(seed, *, n, d=20, noise=0.3, most=1000, m=500):

@@ -25,7 +25,7 @@ from trainlab.dropout_statistics import (
     softmax_ensemble,
     variance_shift,
 )
-from trainlab.dropout_study import _gradients, error_after_training, teacher_task
+from trainlab.dropout_study import _gradients, errors_after_training, teacher_tasks
 
 RELU_MEAN, RELU_VAR = 1 / math.sqrt(2 * math.pi), 0.5 - 1 / (2 * math.pi)  # of max(0, N(0, 1))
 
@@ -150,23 +150,26 @@ def test_study_gradient_against_jax():
     jax = pytest.importorskip("jax")
     jnp = jax.numpy
     with jax.enable_x64(True):
-        task = teacher_task(12, rng=rng(1), n_test=1)
-        x, y = task.x.astype(float), task.y.astype(float)
-        sizes = [(6, 20), (6, 6), (1, 6), (6,), (6,), (1,)]
-        params = [rng(2, i).standard_normal(s) for i, s in enumerate(sizes)]
+        tasks = teacher_tasks(12, runs=2, rng=rng(1), n_test=1)
+        x, y = tasks.x.astype(float), tasks.y.astype(float)
+        sizes = [(6, 20), (6, 6), (1, 6), (1, 6), (1, 6), (1, 1)]
+        params = [rng(2, i).standard_normal((2, *s)) for i, s in enumerate(sizes)]
         draws = rng(3)
-        masks = [keep_mask((12, 6), p=0.4, rng=draws) for _ in range(2)]
+        masks = [keep_mask((2, 12, 6), p=0.4, rng=draws) for _ in range(2)]
 
         def loss(params):
             h = x
             for layer in range(2):
-                h = jnp.maximum(h @ params[layer].T + params[3 + layer], 0) * masks[layer] / 0.6
-            z = (h @ params[2].T + params[5])[:, 0]
-            return jnp.mean(jnp.logaddexp(0, z) - y * z)
+                z = jnp.einsum("rbi,roi->rbo", h, params[layer]) + params[3 + layer]
+                h = jnp.maximum(z, 0) * masks[layer] / 0.6
+            z = (jnp.einsum("rbi,roi->rbo", h, params[2]) + params[5])[..., 0]
+            return jnp.sum(jnp.mean(jnp.logaddexp(0, z) - y * z, axis=1))  # runs do not mix
 
         ours = _gradients(params, x, y, 0.4, rng(3))
         for a, b in zip(ours, jax.grad(loss)(params), strict=True):
-            assert_close(a, np.asarray(b), rtol=1e-6)  # the library divides by a float32 batch size
+            # The library divides by a float32 batch size; atol: where the logistic is 1 up to
+            # rounding, its difference from the label cancels.
+            assert_close(a, np.asarray(b), rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.referee
@@ -366,32 +369,37 @@ def test_the_gain_of_a_linear_model_peaks_at_medium_data():
     assert gain[2000] == pytest.approx(-0.25, abs=0.02)  # the limit -p², less d/n σ²
 
 
-@pytest.mark.claim("DROP-06")
-def test_the_gain_of_a_network_is_gone_when_each_example_is_seen_once():
-    def gain(n, p, seeds=3):
-        gains = []
-        for seed in range(seeds):
-            task = teacher_task(n, rng=rng(seed, n))
-            without, with_dropout = (
-                error_after_training(task, p=q, rng=rng(seed, n, 1)) for q in (0.0, p)
-            )
-            gains.append(100 * (without - with_dropout))
-        return float(np.mean(gains))
+@pytest.fixture(scope="module")
+def one_pass():
+    """Errors in percent by p when each of 25,600 examples is seen once, three runs."""
+    tasks = teacher_tasks(400 * 64, runs=3, rng=rng(7))
+    return {p: 100 * errors_after_training(tasks, p=p, rng=rng(8)) for p in (0.0, 0.1, 0.5)}
 
-    # measured over 4 seeds: 6.8 ± 0.4 points and -0.7 ± 0.5 points
-    assert gain(1000, 0.5) > 3
-    assert -3 < gain(400 * 64, 0.5) < 1
+
+@pytest.mark.claim("DROP-06")
+def test_the_gain_of_a_network_is_gone_when_each_example_is_seen_once(one_pass):
+    tasks = teacher_tasks(1000, runs=3, rng=rng(1))  # each seen 25 times
+    without, dropped = (errors_after_training(tasks, p=p, rng=rng(2)) for p in (0.0, 0.5))
+    # the page's six runs: 5.6 ± 0.9 points and -0.5 ± 0.2 points
+    assert 100 * np.mean(without - dropped) > 3
+    assert -2 < np.mean(one_pass[0.0] - one_pass[0.5]) < 1
 
 
 @pytest.mark.claim("DROP-07")
-def test_a_tenth_gains_nothing_in_one_pass():
+def test_a_tenth_gains_nothing_in_one_pass(one_pass):
     """The usual 0.1 of older language models moves the one-pass error by less than a point."""
-    errors = []
-    for seed in range(3):
-        task = teacher_task(400 * 64, rng=rng(seed, 7))
-        errors.append([error_after_training(task, p=p, rng=rng(seed, 8)) for p in (0.0, 0.1)])
-    without, with_dropout = 100 * np.mean(errors, axis=0)
-    assert abs(without - with_dropout) < 1
+    assert abs(np.mean(one_pass[0.0] - one_pass[0.1])) < 1
+
+
+def test_teachers_differ_and_only_training_labels_are_flipped():
+    clean, noisy = (
+        teacher_tasks(4000, runs=2, rng=rng(5), label_noise=noise) for noise in (0.0, 0.3)
+    )
+    assert_close(clean.x, noisy.x)
+    assert_close(clean.y_test, noisy.y_test)
+    flipped = np.mean(clean.y != noisy.y, axis=1)
+    assert np.all(np.abs(flipped - 0.3) < 0.03)  # 4 standard deviations of 4000 draws
+    assert not (clean.x[0] == clean.x[1]).any()
 
 
 @pytest.mark.claim("DROP-08")

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
+
+from tests.trainlab.closeness import assert_close
 from trainlab import initialization as I
 from trainlab.activations import relu
 from trainlab.plain_network import Network, gradient_descent, logits, loss_and_gradients
 from trainlab.signal_propagation import simulate
-
-from tests.trainlab.closeness import assert_close
 
 SHAPE = (256, 1024)  # fan_in 1024, fan_out 256
 DRAWS = SHAPE[0] * SHAPE[1]
@@ -30,7 +30,7 @@ def square_network(depth, width, draw, seed=0):
 def forward_moment(weights, activation="relu", batch=64, seed=100):
     x = rng(seed).standard_normal((batch, weights[0].shape[1]))
     g = np.ones((batch, weights[-1].shape[0]))
-    return simulate(weights, x, grad_output=g, activation=activation).forward
+    return simulate(weights, x, cotangent=g, activation=activation).forward
 
 
 # --- the schemes -------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_xavier_is_a_compromise_forward_and_backward():
     weights = I.xavier_normal(SHAPE, rng=rng())
     batch = rng(1).standard_normal((200, 1024))
     g = rng(2).standard_normal((200, 256))
-    signal = simulate([weights], batch, grad_output=g, activation="identity")
+    signal = simulate([weights], batch, cotangent=g, activation="identity")
     # exact in expectation: 2 n / (n + m) and 2 m / (n + m); 3 % is five standard errors
     assert_close(signal.forward[1] / signal.forward[0], 1.6, rtol=0.03)
     assert_close(signal.backward[0] / signal.backward[1], 0.4, rtol=0.03)
@@ -163,7 +163,7 @@ def test_orthogonal_linear_network_keeps_every_length():
     signal = simulate(
         weights,
         rng(1).standard_normal((8, 32)),
-        grad_output=np.ones((8, 32)),
+        cotangent=np.ones((8, 32)),
         activation="identity",
     )
     assert_close(signal.forward, np.full(51, signal.forward[0]))

@@ -3,9 +3,9 @@ import math
 
 import numpy as np
 import pytest
-from trainlab.plain_network import Network, gradient_descent, logits, loss_and_gradients
 
 from tests.trainlab.closeness import assert_close
+from trainlab.plain_network import Network, gradient_descent, logits, loss_and_gradients
 
 
 def random_network(rng, sizes, stack=()):

@@ -3,12 +3,12 @@ import math
 
 import numpy as np
 import pytest
+
+from tests.trainlab.closeness import assert_close
 from trainlab import initialization as I
 from trainlab import signal_propagation as S
 from trainlab.activations import ACTIVATIONS, SELU_ALPHA, SELU_LAMBDA, Activation, leaky_relu
 from trainlab.activations import leaky_relu_derivative as leaky_slope
-
-from tests.trainlab.closeness import assert_close
 
 LEAKY = Activation(
     lambda x: leaky_relu(x, negative_slope=0.1), lambda x: leaky_slope(x, negative_slope=0.1)
@@ -25,7 +25,7 @@ def run(activation, weight_variance, *, depth=50, width=128, batch=32, seed=0, m
     weights = [scale * source.standard_normal((width, width)) for _ in range(depth)]
     x = math.sqrt(moment) * source.standard_normal((batch, width))
     g = source.standard_normal((batch, width))
-    return S.simulate(weights, x, grad_output=g, activation=activation)
+    return S.simulate(weights, x, cotangent=g, activation=activation)
 
 
 # --- theory ------------------------------------------------------------------------------------
@@ -149,6 +149,28 @@ def test_tanh_edge_of_chaos(variance, q, chi):
     assert_close(S.gradient_factor(found, **setting), chi, rtol=1e-3)
 
 
+def test_critical_variance_is_he_for_relu_and_lecun_for_tanh():
+    for activation, high, expected in (
+        ("relu", 3.0, I.calculate_gain("relu") ** 2),
+        ("leaky_relu", 3.0, I.calculate_gain("leaky_relu") ** 2),
+        (LEAKY, 3.0, I.calculate_gain("leaky_relu", param=0.1) ** 2),
+        ("tanh", 1.5, 1.0),
+    ):
+        found = S.critical_variance(activation=activation, low=0.75, high=high)
+        assert_close(found, expected, rtol=1e-5)  # where the bisection stops
+
+
+def test_gradient_factor_at_zero_is_a_limit():
+    """Kinked activations have two slopes at 0, each for half of the units."""
+    for activation in ACTIVATIONS:
+        at_zero, near = S.gradient_factor(
+            np.array([0.0, 1e-300]), activation=activation, weight_variance=1.0
+        )
+        assert_close(at_zero, near)
+    relu = S.gradient_factor(0.0, activation="relu", weight_variance=2.0)
+    assert_close(relu, 1.0)
+
+
 def test_fixed_points_of_every_kind():
     assert S.fixed_point(activation="tanh", weight_variance=1.0) == 0.0
     assert S.fixed_point(activation="relu", weight_variance=1.0) == 0.0
@@ -171,12 +193,12 @@ def test_simulate_by_hand():
     x = np.array([[1.0, 2.0], [-1.0, -4.0]])
     # z_1 = (1, -2), (-1, 4); h_1 = (1, 0), (0, 4); z_2 = h_2 = 2, 12
     g = np.array([[1.0], [2.0]])
-    signal = S.simulate(weights, x, grad_output=g, activation="relu")
+    signal = S.simulate(weights, x, cotangent=g, activation="relu")
     assert_close(signal.forward, [22 / 4, 17 / 4, 148 / 2])
     # ∂h_1 = (2, 3), (4, 6); ∂h_0 = (2, 0), (0, -6)
     assert_close(signal.backward, [40 / 4, 65 / 4, 5 / 2])
     biased = S.simulate(
-        weights, x, grad_output=g, activation="relu", biases=[np.array([0.0, 3.0]), np.zeros(1)]
+        weights, x, cotangent=g, activation="relu", biases=[np.array([0.0, 3.0]), np.zeros(1)]
     )
     assert_close(biased.forward[1], (1 + 1 + 0 + 49) / 4)
 
@@ -192,7 +214,7 @@ def test_gradient_of_the_simulation_is_the_gradient():
         return np.sum(g * v)
 
     numeric = [(output(x + step * e) - output(x - step * e)) / (2 * step) for e in np.eye(4)]
-    signal = S.simulate(weights, x, grad_output=g, activation="tanh")
+    signal = S.simulate(weights, x, cotangent=g, activation="tanh")
     # central differences in float64
     assert_close(signal.backward[0], np.mean(np.square(numeric)), rtol=1e-6)
 
@@ -272,7 +294,7 @@ def test_fan_modes_on_a_pyramid():
             signal = S.simulate(
                 weights,
                 source.standard_normal((64, 1024)),
-                grad_output=source.standard_normal((64, 128)),
+                cotangent=source.standard_normal((64, 128)),
                 activation="relu",
             )
             ratios.append((signal.forward[-1], signal.backward[0] / signal.backward[-1]))
@@ -320,6 +342,6 @@ def test_gradient_against_jax():
     with jax.enable_x64(True):
         out, vjp = jax.vjp(network, jax.numpy.asarray(x))
         (gradient,) = vjp(jax.numpy.asarray(g))
-    signal = S.simulate(weights, x, grad_output=g, activation="gelu")
+    signal = S.simulate(weights, x, cotangent=g, activation="gelu")
     assert_close(signal.forward[-1], np.mean(np.asarray(out) ** 2))
     assert_close(signal.backward[0], np.mean(np.asarray(gradient) ** 2))

@@ -1,4 +1,4 @@
-"""What this book adds to Jupyter Book: a light theme, offline mathematics, fresh pages, notebooks."""
+"""What this book adds to Jupyter Book: a light theme, offline formulas, fresh pages, notebooks."""
 
 import os
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pydata_sphinx_theme
+from docutils import nodes
 from fontTools import subset
 
 STATIC = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
@@ -34,8 +35,7 @@ def used_codes(outdir):
     names = set(re.findall(r"\bfa-([a-z0-9-]+)", pages))
     # Icons that style sheets write by code, such as those of admonition titles.
     rest = _NAMED.sub("", css) + "".join(
-        p.read_text(encoding="utf-8")
-        for p in (Path(outdir) / "_static").glob("*.css")
+        p.read_text(encoding="utf-8") for p in (Path(outdir) / "_static").glob("*.css")
     )
     loose = {int(c, 16) if len(c) > 1 else ord(c) for c in _LOOSE.findall(rest)}
     return {known[n] for n in names if n in known} | loose
@@ -66,10 +66,18 @@ def _drop_scripts(app, pagename, templatename, context, doctree):
     context["css_files"] = [c for c in context["css_files"] if "thebe" not in str(c)]
 
 
+def _drop_repeated_ids(app, doctree, docname):
+    # sphinx-exercise gives each exercise of a page the same id.
+    for section in doctree.findall(nodes.section):
+        if section["ids"] == ["exercise-content"]:
+            section["ids"] = []
+
+
 def setup(app):
     """Connect the part."""
     # After every other extension has added its own.
     app.connect("html-page-context", _drop_scripts, priority=990)
+    app.connect("doctree-resolved", _drop_repeated_ids)
     app.connect("build-finished", _cut_fonts)
     for sheet in sorted((Path(__file__).parents[2] / "_static").glob("*.css")):
         app.add_css_file(sheet.name)

@@ -15,8 +15,20 @@ from explorables.palette import (
 )
 
 __all__ = [
-    "BACKWARD", "BATCH", "FORWARD", "GRID", "HIGHLIGHT", "INK", "KEPT", "MUTED", "PAPER",
-    "SHADE", "TEST", "THEORY", "TRAIN", "WRONG",
+    "BACKWARD",
+    "BATCH",
+    "FORWARD",
+    "GRID",
+    "HIGHLIGHT",
+    "INK",
+    "KEPT",
+    "MUTED",
+    "PAPER",
+    "SHADE",
+    "TEST",
+    "THEORY",
+    "TRAIN",
+    "WRONG",
 ]
 
 TRAIN = BLUE  # training data, training loss, training mode

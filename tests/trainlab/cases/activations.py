@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from trainlab import activations
 
 from tests.trainlab.cases.case import Case
+from trainlab import activations
 
 BAD_ARRAYS = ["text", [[1.0], [1.0, 2.0]], np.array([1j]), np.array([np.nan]), np.array([])]
 

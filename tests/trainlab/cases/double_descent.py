@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+
+from tests.trainlab.cases.case import Case
 from trainlab.double_descent import harmonics, min_norm_curve, relu_features
 from trainlab.epoch_wise_risk import best_times, epoch_risk
 from trainlab.least_squares_risk import best_penalty, gaussian_risk, min_norm_risk, ridge_risk
 from trainlab.spectral_filters import decompose, flow_factors, predict, ridge_factors
-
-from tests.trainlab.cases.case import Case
 
 
 def _problem(rng, dtype, *, n=6, p=20, m=4):

@@ -62,7 +62,7 @@ def _softmax_extreme(rng, dtype):
 
 def _training(rng, dtype):
     return {
-        "task": study.teacher_task(20, rng=rng, n_test=50),
+        "tasks": study.teacher_tasks(20, runs=2, rng=rng, n_test=50),
         "p": 0.2,
         "rng": rng,
         "width": 8,
@@ -174,16 +174,22 @@ CASES = [
         bad={"mean": [np.nan, None], "var": [0.0, -1.0], "p": BAD_P},
     ),
     Case(
-        study.teacher_task,
-        lambda rng, _: {"n": 7, "rng": rng, "label_noise": 0.2, "n_test": 5},
-        bad={"n": [0, 1.5], "rng": BAD_RNG, "label_noise": [-0.1, 0.6], "n_test": [0, None]},
+        study.teacher_tasks,
+        lambda rng, _: {"n": 7, "runs": 2, "rng": rng, "label_noise": 0.2, "n_test": 5},
+        bad={
+            "n": [0, 1.5],
+            "runs": [0, None],
+            "rng": BAD_RNG,
+            "label_noise": [-0.1, 0.6],
+            "n_test": [0, None],
+        },
         keeps_dtype=False,  # always float32
     ),
     Case(
-        study.error_after_training,
+        study.errors_after_training,
         _training,
         bad={
-            "task": [None, (1, 2)],
+            "tasks": [None, (1, 2)],
             "p": BAD_P,
             "rng": BAD_RNG,
             "width": [0, 2.5],
@@ -192,5 +198,6 @@ CASES = [
             "lr": [0.0, -1.0],
             "momentum": [-0.1, 1.5],
         },
+        keeps_dtype=False,  # shares of examples, float64
     ),
 ]

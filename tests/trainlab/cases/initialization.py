@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from trainlab import initialization as I
 
 from tests.trainlab.cases.case import Case
+from trainlab import initialization as I
 
 BAD_SHAPES = [3, "ab", (2.0, 3), (0, 2), (-1, 2), (True, 2)]
 BAD_RNG = [0, None, np.random.RandomState(0)]

@@ -45,7 +45,7 @@ def _vjp(**more):
     def make(rng, dtype):
         kwargs = _affine(rng, dtype, **more)
         del kwargs["bias"]
-        return {"dy": rng.standard_normal((6, 4, 3)).astype(dtype), **kwargs}
+        return {"cotangent": rng.standard_normal((6, 4, 3)).astype(dtype), **kwargs}
 
     return make
 
@@ -64,7 +64,9 @@ def _tokens(forward):
 
     def make(rng, dtype):
         kwargs = forward(rng, dtype)
-        return {k: np.moveaxis(v, 1, -1) if k in ("x", "dy") else v for k, v in kwargs.items()}
+        for k in {"x", "cotangent"} & set(kwargs):
+            kwargs[k] = np.moveaxis(kwargs[k], 1, -1)
+        return kwargs
 
     return make
 
@@ -75,7 +77,7 @@ def _without_bias(forward):
 
 NORM = {"x": BAD_IMAGES, "weight": BAD_PARAMETER, "eps": BAD_EPS}
 SHIFT = {"bias": BAD_PARAMETER}
-COTANGENT = {"dy": BAD_COTANGENT}
+COTANGENT = {"cotangent": BAD_COTANGENT}
 GROUPS = {"num_groups": [0, 3, 8, 2.0, None]}
 AXIS = {"axis": [3, -4, 1.0, (), (0, 0), "last", None]}
 RUNNING = {"running": BAD_RUNNING}
@@ -126,14 +128,14 @@ CASES = [
         N.batch_norm_vjp,
         _vjp(running=None),
         {**NORM, **COTANGENT, **RUNNING, "x": SINGLE},
-        shape_of="dy",
+        shape_of="cotangent",
         extreme=_huge(vjp),
     ),
     Case(
         N.batch_norm_vjp,
         lambda rng, dtype: {**vjp(rng, dtype), "running": _running(dtype)},
         {**NORM, **COTANGENT, **RUNNING},
-        shape_of="dy",
+        shape_of="cotangent",
     ),
     Case(
         N.batch_norm_init,
@@ -156,7 +158,7 @@ CASES = [
         N.layer_norm_vjp,
         _tokens(vjp),
         {**TOKENS, **COTANGENT},
-        shape_of="dy",
+        shape_of="cotangent",
         extreme=_huge(_tokens(vjp)),
     ),
     Case(
@@ -170,7 +172,7 @@ CASES = [
         N.rms_norm_vjp,
         _tokens(vjp),
         {**TOKENS, **COTANGENT},
-        shape_of="dy",
+        shape_of="cotangent",
         extreme=_huge(_tokens(vjp)),
     ),
     Case(
@@ -184,7 +186,7 @@ CASES = [
         N.group_norm_vjp,
         _vjp(num_groups=2),
         {**NORM, **COTANGENT, **GROUPS},
-        shape_of="dy",
+        shape_of="cotangent",
         extreme=_huge(_vjp(num_groups=2)),
     ),
     Case(
@@ -198,7 +200,7 @@ CASES = [
         N.instance_norm_vjp,
         vjp,
         {**NORM, **COTANGENT, "x": [*BAD_IMAGES, np.ones((6, 4)), np.ones((6, 4, 1))]},
-        shape_of="dy",
+        shape_of="cotangent",
         extreme=_huge(vjp),
     ),
     Case(
@@ -274,6 +276,19 @@ CASES = [
             "batch_size": [1, 2.0],
             "width": [0, 2.0],
             "depth": [0, 2.0],
+        },
+        keeps_dtype=False,
+    ),
+    Case(
+        T.covariate_shift,
+        lambda rng, dtype: {"norm": "batch", "noise": 0.5, "rng": rng, "steps": 2, "width": 4},
+        {
+            "norm": ["spectral", None],
+            "noise": [-0.1, 1.5],
+            "rng": BAD_RNG,
+            "lr": [0, -1.0, np.nan],
+            "steps": [0, 1.5],
+            "width": [0, 2.0],
         },
         keeps_dtype=False,
     ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from trainlab import plain_network as P
 
 from tests.trainlab.cases.case import Case
+from trainlab import plain_network as P
 
 
 def _network(rng, dtype, out):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from trainlab import signal_propagation as S
 
 from tests.trainlab.cases.case import Case
+from trainlab import signal_propagation as S
 
 BAD_Q = [-1.0, np.nan, np.inf, "1", None]
 BAD_VARIANCE = [-1.0, np.nan, np.inf, "1", None, True]
@@ -22,7 +22,7 @@ def _networks(rng, dtype):
     return {
         "weights": [rng.standard_normal(s).astype(dtype) for s in ((4, 3), (2, 4))],
         "x": rng.standard_normal((5, 3)).astype(dtype),
-        "grad_output": rng.standard_normal((5, 2)).astype(dtype),
+        "cotangent": rng.standard_normal((5, 2)).astype(dtype),
         "activation": "gelu",
         "biases": [rng.standard_normal(n).astype(dtype) for n in (4, 2)],
     }
@@ -66,12 +66,23 @@ CASES = [
         keeps_dtype=False,
     ),
     Case(
+        S.critical_variance,
+        lambda rng, dtype: {"activation": "tanh", "low": 0.5, "high": 2.0, "bias_variance": 0.0},
+        {
+            "activation": BAD_ACTIVATION,
+            "low": [1.5, *BAD_VARIANCE],
+            "high": [0.5, 0.75, *BAD_VARIANCE],
+            "bias_variance": BAD_VARIANCE,
+        },
+        keeps_dtype=False,
+    ),
+    Case(
         S.simulate,
         _networks,
         {
             "weights": [[], np.zeros((2, 2)), "ab", [np.zeros((2, 2))], [np.zeros(3)]],
             "x": [np.zeros(3), np.zeros((5, 4)), np.array([[np.nan] * 3])],
-            "grad_output": [np.zeros((5, 3)), np.zeros((4, 2)), None],
+            "cotangent": [np.zeros((5, 3)), np.zeros((4, 2)), None],
             "activation": BAD_ACTIVATION,
             "biases": [[np.zeros(4)], [np.zeros(4), np.zeros(3)], np.zeros((2, 4))],
         },

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from explorables import Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import log_axis, panel_label
 from numpy.typing import NDArray
 
+from explorables import Explorer, Quantity, Readout, Steps, format_number
+from explorables.style import log_axis, panel_label
 from trainlab.explorers.palette import BACKWARD, FORWARD, HIGHLIGHT, INK, MUTED, TEST
 from trainlab.least_squares_risk import best_penalty, gaussian_risk, ridge_risk
 from trainlab.spectral_filters import Spectrum, decompose, predict, ridge_factors
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 P, RUNS = 50, 15
 CHOICES = (10, 15, 25, 35, 45, 50, 55, 65, 80, 100, 150, 250, 500)
+# More than 128 points: from there on matplotlib thins lines out, and the states stay small.
 LINE = np.unique(np.round(np.geomspace(8, 600, 160)).astype(int))
 LOW, HIGH = 5e-3, 1e2
 _DASH_DOT = (0, (5, 1.5, 1, 1.5))
@@ -38,6 +39,7 @@ class RiskOverSamples:
     variance: Array
     ended_runs: Array
     ridge_runs: Array
+    tuned_runs: Array
 
     def at(self, runs: Array) -> float:
         """Simulated value at the chosen number of samples."""
@@ -59,12 +61,12 @@ def _problems() -> list[tuple[Spectrum, Array, Array]]:
 
 
 @lru_cache(maxsize=64)
-def _simulate(noise: float, lam: float | None) -> Array:
-    """Median risk over the runs for each number of samples; `lam` None is no penalty."""
+def _simulate(noise: float, penalties: tuple[float, ...]) -> Array:
+    """Median risk over the runs for each number of samples and its penalty; 0 is none."""
     risks = []
-    for (spectrum, clean, unit), n in zip(_problems(), CHOICES, strict=True):
+    for (spectrum, clean, unit), n, lam in zip(_problems(), CHOICES, penalties, strict=True):
         s = spectrum.s
-        factors = np.ones_like(s) if lam is None else ridge_factors(s, lam, n=n)
+        factors = ridge_factors(s, lam, n=n) if lam else np.ones_like(s)
         w = predict(spectrum, clean + np.sqrt(noise) * unit, factors=factors)
         risks.append(np.median(np.sum((w - 1 / np.sqrt(P)) ** 2, axis=1)))
     return np.where(np.array(risks) < 1e-20, 0.0, risks)  # 0 but for rounding
@@ -80,17 +82,19 @@ def _compute(n: int, noise: float, lam: float) -> RiskOverSamples:
         else ended  # the best penalty is then none
     )
     bias = gaussian_risk(LINE, P, signal=1.0, noise=0.0)
+    best = tuple(noise * P / m for m in CHOICES)  # as best_penalty, but 0 without noise
     return RiskOverSamples(
-        n,
-        noise,
-        lam,
-        ended,
-        ridge,
-        tuned,
-        bias,
-        ended - bias,
-        _simulate(noise, None),
-        _simulate(noise, lam),
+        n=n,
+        noise=noise,
+        lam=lam,
+        ended=ended,
+        ridge=ridge,
+        tuned=tuned,
+        bias=bias,
+        variance=ended - bias,
+        ended_runs=_simulate(noise, (0.0,) * len(CHOICES)),
+        ridge_runs=_simulate(noise, (lam,) * len(CHOICES)),
+        tuned_runs=_simulate(noise, best),
     )
 
 
@@ -98,7 +102,7 @@ def _readout(d: RiskOverSamples) -> Readout:
     mine = d.at(d.ended_runs)
     so_far = d.ended_runs[: CHOICES.index(d.n) + 1]
     fewer, with_fewer = float(so_far.min()), CHOICES[int(so_far.argmin())]
-    tuned = float(np.interp(d.n, LINE, d.tuned))
+    tuned = d.at(d.tuned_runs)
     values: dict[str, float | Quantity] = {
         "Samples per feature": d.n / P,
         "Risk, no penalty": mine,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from explorables import Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import log_axis, panel_label
 from numpy.typing import NDArray
 
+from explorables import Explorer, Quantity, Readout, Steps, format_number
+from explorables.style import log_axis, panel_label
 from trainlab.epoch_wise_risk import best_times, epoch_risk
 from trainlab.explorers.palette import BACKWARD, FORWARD, HIGHLIGHT, MUTED, TEST, THEORY
 from trainlab.spectral_filters import flow_factors

@@ -153,7 +153,7 @@ SEEN = {
     "steps": "every step of the sequence has a mask of its own, and an average over the steps "
     "hardly notices",
     "sequence": "one mask holds for the whole sequence: a unit is on at all steps or at none",
-    "pixels": "single pixels are missing, their neighbours are not, and an average over the map "
+    "pixels": "single pixels are missing, their neighbors are not, and an average over the map "
     "hardly notices",
     "channels": "a channel is there as a whole or missing as a whole, and no average over pixels "
     "brings it back",
@@ -177,7 +177,7 @@ def _readout(data: Masks) -> Readout:
             "Correlation of two rows": Quantity(data.row_correlation, digits=2),
         },
         f"With p = {data.p:g}, {gone} of 225 entries are dropped; {SEEN[data.kind]} "
-        f"(standard deviation {noise} where 1 is no dropout).",
+        f"(row averages scatter by {noise} around 1).",
     )
 
 

@@ -23,8 +23,8 @@ NUMBERS: dict[str, tuple[str, float]] = {
     "-1": ("−1", -1.0),
     "2049": ("2048 + 1", 2049.0),
     "1000": ("1000", 1000.0),
-    "65519": ("65 519", 65519.0),
-    "65520": ("65 520", 65520.0),
+    "65519": ("65,519", 65519.0),
+    "65520": ("65,520", 65520.0),
     "1e-4": ("10⁻⁴", 1e-4),
     "1e-8": ("10⁻⁸", 1e-8),
     "1e-40": ("10⁻⁴⁰", 1e-40),
@@ -105,7 +105,7 @@ def _compute(number: str, format: str, typed: str, flips: int) -> Bits:
 
 def _exactly(x: float) -> str:
     """Write a value with the digits that tell it from its neighbors in FP32."""
-    return format_number(x, 8)
+    return "−0" if x == 0 and math.copysign(1, x) < 0 else format_number(x, 8)
 
 
 def _share(error: float) -> str:

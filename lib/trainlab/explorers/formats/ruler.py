@@ -28,6 +28,7 @@ KINDS: dict[str | int | float, str] = {
 COLOR = {"gradients": BACKWARD, "weights": TRAIN, "activations": FORWARD}
 LOW, HIGH = 1e-17, 1e9  # of the close-up
 EDGES = np.linspace(np.log10(LOW), np.log10(HIGH), 105)
+BAND = (-5.5, -5.5, 0.75, 0.75)  # the heights of its corners
 ROWS = {name: -i for i, name in enumerate(FORMATS)}  # where each format's bar stands
 
 
@@ -114,7 +115,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Artist | list[Artist]]:
     close.set_xlabel("size of the number")
     text: dict[str, Any] = {"fontsize": 11.5, "va": "bottom"}
     return {
-        "band": whole.fill_betweenx([-5.5, 0.75], [1, 1], [10, 10], color=BACKWARD, alpha=0.3),
+        "band": whole.fill([1, 10, 10, 1], BAND, color=BACKWARD, alpha=0.3)[0],
         "name": whole.text(1, 0.75, "", ha="center", **text),
         "histogram": close.plot([], [], lw=1.8)[0],
         "lost": [close.text(LOW * 1.5, y + 0.17, "", color=WRONG, **text) for y in ROWS.values()],
@@ -132,7 +133,7 @@ def _percent(share: float) -> str:
 def _update(artists: dict[str, Any], data: Ruler) -> None:
     color = COLOR[data.kind]
     ends = np.clip([data.low, data.high], 1e-47, 1e42)
-    artists["band"].set_data([-5.5, 0.75], ends[:1].repeat(2), ends[1:].repeat(2))
+    artists["band"].set_xy(np.column_stack([ends[[0, 1, 1, 0]], BAND]))
     artists["band"].set_facecolor(color)
     artists["name"].set(text=data.kind, x=np.sqrt(ends[0] * ends[1]), color=color)
     heights = 1.0 + 2.2 * data.histogram / data.histogram.max()

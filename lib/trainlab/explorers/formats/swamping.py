@@ -20,6 +20,7 @@ from trainlab.summation import running_sum
 __all__ = ["swamping"]
 
 COUNT, UPDATES = 10_000, 1000
+END = 10 * COUNT  # of the left axis: the labels stand at its end, clear of the curve
 METHODS: dict[str | int | float, str] = {
     "naive": "one after the other",
     "kahan": "Kahan's compensation",
@@ -65,7 +66,7 @@ def _compute(format: str, method: str, update: float) -> Swamping:
 def _draw(left: Figure, right: Figure) -> dict[str, Artist]:
     ax = left.subplots()
     panel_label(ax, "1 + 1 + 1 + …")
-    log_axis(ax, "x", 1, 2 * COUNT)
+    log_axis(ax, "x", 1, END)
     log_axis(ax, "y", 1, 2 * COUNT)
     ax.set_xlabel("ones added")
     ax.set_ylabel("sum", labelpad=0)
@@ -76,10 +77,10 @@ def _draw(left: Figure, right: Figure) -> dict[str, Artist]:
         if fmt.exact_integers < COUNT:
             stalls.setdefault(fmt.exact_integers, []).append(name)
     for level, names in stalls.items():
-        ax.plot([level, 2 * COUNT], [level, level], ":", color=MUTED, lw=1.5)
+        ax.plot([level, END], [level, level], ":", color=MUTED, lw=1.5)
         above = level == E4M3.exact_integers  # the two lowest lines leave no room between them
         ax.text(
-            2 * COUNT,
+            END,
             level * (1.1 if above else 0.88),
             f"{', '.join(names)}: {level}",
             ha="right",

@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from explorables import Choice, Explorer, Quantity, Readout, Seed, Steps, format_number
-from explorables.style import log_axis, panel_label
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from explorables import Choice, Explorer, Quantity, Readout, Seed, Steps, format_number
+from explorables.style import log_axis, panel_label
 from trainlab.activations import ACTIVATIONS, Activation
 from trainlab.explorers import palette
 from trainlab.initialization import normal, uniform
@@ -106,7 +106,7 @@ def _compute(init: str, activation: str, gain: float, depth: int, seed: int) -> 
     x, g = _inputs(seed)
     weights = _draws("uniform" if init == "default" else "normal", seed)[:depth]
     scaled = _scaled(activation, gain * math.sqrt(WEIGHT_VARIANCE[init] / WIDTH))
-    simulated = simulate(weights, x, grad_output=g, activation=scaled)
+    simulated = simulate(weights, x, cotangent=g, activation=scaled)
     simulated = Signal(
         simulated.forward / simulated.forward[0], simulated.backward / simulated.backward[-1]
     )

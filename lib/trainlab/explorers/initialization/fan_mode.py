@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import log_axis, panel_label
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
+from explorables.style import log_axis, panel_label
 from trainlab.explorers import palette
 from trainlab.initialization import kaiming_normal, xavier_normal
 from trainlab.signal_propagation import Signal, simulate
@@ -77,7 +77,7 @@ def _compute(mode: str, shape: str, layers: int) -> FanMode:
     signal = simulate(
         weights,
         rng.standard_normal((16, widths[0])),
-        grad_output=rng.standard_normal((16, widths[-1])),
+        cotangent=rng.standard_normal((16, widths[-1])),
         activation="relu",
     )
     simulated = Signal(signal.forward / signal.forward[0], signal.backward / signal.backward[-1])

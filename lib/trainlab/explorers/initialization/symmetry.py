@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import log_axis, panel_label
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
+from explorables.style import log_axis, panel_label
 from trainlab.explorers import palette
 from trainlab.plain_network import Network, gradient_descent
 
@@ -103,7 +103,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     ax.set(ylim=(0, 1.6), xlabel="gradient steps", yticks=np.arange(0, 1.7, 0.4))
     for level, text in ((math.log(2), "guessing: 0.693"), (ONE_UNIT, "one unit at best: 0.477")):
         ax.axhline(level, color=palette.MUTED, lw=1.2, ls=(0, (3, 2)))
-        ax.text(LAST, level + 0.02, text, color=palette.MUTED, ha="right", fontsize=11.5)
+        ax.text(LAST, level + 0.045, text, color=palette.MUTED, ha="right", fontsize=11.5)
     (curve,) = ax.plot([], [], color=palette.TRAIN)
     (now,) = ax.plot([], [], color=palette.TRAIN, marker="o", ms=8)
     return {

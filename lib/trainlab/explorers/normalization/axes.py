@@ -201,8 +201,8 @@ axes = Explorer(
     controls=(
         Choice("norm", "Normalization", {k: v[0] for k, v in NORMS.items()}, default="batch"),
         Choice("change", "Sample 1 is", {k: v[0] for k, v in CHANGES.items()}, default="scale"),
-        Steps("sample", "Outlined cell: sample", (1, 2, 3, 4), default=2),
-        Steps("channel", "Outlined cell: channel", (1, 2, 3, 4), default=2),
+        Steps("sample", "Outlined cell: sample", (1, 2), default=2),
+        Steps("channel", "Outlined cell: channel", (2, 3), default=2),
     ),
     compute=_compute,
     readout=_readout,
