@@ -16,7 +16,8 @@ import pytest
 
 from tests.sites import chromium
 
-pytestmark = pytest.mark.jupyter
+# One JupyterLab for all of them, also when tests run on several cores.
+pytestmark = [pytest.mark.jupyter, pytest.mark.xdist_group("lab")]
 
 ROOT = Path(__file__).parents[2]
 BINDER = ROOT / ".venv-binder"
