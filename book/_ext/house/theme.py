@@ -79,5 +79,8 @@ def setup(app):
     app.connect("html-page-context", _drop_scripts, priority=990)
     app.connect("doctree-resolved", _drop_repeated_ids)
     app.connect("build-finished", _cut_fonts)
-    for sheet in sorted((Path(__file__).parents[2] / "_static").glob("*.css")):
-        app.add_css_file(sheet.name)
+    for file in sorted((Path(__file__).parents[2] / "_static").iterdir()):
+        if file.suffix == ".css":
+            app.add_css_file(file.name)
+        elif file.suffix == ".js":
+            app.add_js_file(file.name, loading_method="defer")
