@@ -31,7 +31,7 @@ lab: $(BINDER)/stamp   ## open the pages as notebooks in JupyterLab, as Binder d
 
 test: $(VENV)/dev.stamp $(BINDER)/stamp book   ## run every test (ARGS='-k dropout' for some)
 	@$(BIN)/python -m tests.browser_setup
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.stamp   ## style, types and spelling
 	$(BIN)/ruff check .
