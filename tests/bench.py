@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +170,25 @@ def build() -> Iterator[Row]:
 
 def library() -> Iterator[Row]:
     """The computations that pages lean on."""
-    from trainlab import formats
+    from trainlab.double_descent import min_norm_curve, relu_features
     from trainlab.explorers import registry
+    from trainlab.formats import FORMATS, round_to
 
-    values = np.random.default_rng(0).standard_normal(10**6)
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(10**6)
     for name, budget in (("FP16", 15), ("BF16", 15), ("E4M3", 60), ("E5M2", 60)):
-        yield f"rounding 10⁶ numbers to {name}", _best(formats.round_to, values, name), budget, "ms"
+        took = _median(lambda fmt=FORMATS[name]: round_to(values, fmt))
+        yield f"rounding 10⁶ numbers to {name}", took, budget, "ms"
+
+    # 100 examples of 64 inputs, ten outputs, 500 test points, 53 widths with the peak among them.
+    x, test = rng.standard_normal((100, 64)) / 8, rng.standard_normal((500, 64)) / 8
+    weight, targets = rng.standard_normal((1000, 64)), rng.standard_normal((100, 10))
+    features, test_features = relu_features(x, weight), relu_features(test, weight)
+    widths = np.unique(np.append(np.geomspace(5, 1000, 55).astype(int), 100))[:53].tolist()
+    took = _median(
+        lambda: min_norm_curve(features, targets, test_features=test_features, widths=widths)
+    )
+    yield f"double-descent curve of {len(widths)} widths", took, 50, "ms"
     for name, explorer in registry().items():
         states = list(explorer.states())[:: max(explorer.count() // 12, 1)]
         explorer.run()
@@ -187,11 +200,12 @@ def library() -> Iterator[Row]:
         yield f"computing a state of {name}", statistics.median(times), 50, "ms"
 
 
-def _best(function: Any, *arguments: Any, runs: int = 7) -> float:
+def _median(work: Callable[[], Any], runs: int = 7) -> float:
+    """Milliseconds of a piece of work, the median over runs."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()
-        function(*arguments)
+        work()
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times)
 
