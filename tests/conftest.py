@@ -17,3 +17,12 @@ def strict_floating_point():
     """Overflow, division by zero and NaN are errors unless a test opts out with errstate."""
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         yield
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests: Playwright allows no second one in a process."""
+    from tests.sites import chromium
+
+    with chromium() as started:
+        yield started

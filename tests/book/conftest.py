@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sites import Faults, chromium, served
+from tests.sites import Faults, served
 
 SITE = Path(__file__).parents[2] / "_build" / "html"
 
@@ -23,13 +23,6 @@ def address(site):
     """The address under which the book is served."""
     with served(site) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A Chromium for all tests."""
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from explorables import palette
 from explorables.hosts import PageBundle
 from explorables.sphinx import STATIC
 from tests.explorables.example import digits, wave
-from tests.sites import Faults, chromium, move, served, shown, state_of
+from tests.sites import Faults, move, served, shown, state_of
 
 pytestmark = pytest.mark.browser
 
@@ -33,12 +33,6 @@ def folder(tmp_path_factory):
             encoding="utf-8",
         )
     return root
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

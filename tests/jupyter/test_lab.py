@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sites import chromium
-
 # One JupyterLab for all of them, also when tests run on several cores.
 pytestmark = [pytest.mark.jupyter, pytest.mark.xdist_group("lab")]
 
@@ -83,29 +81,29 @@ def lab(python, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def notebook(lab):
+def notebook(lab, browser):
     """The page, opened by its address as the launch button does, with all cells run."""
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{lab}/lab/tree/{PAGE}")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
-        page.wait_for_function(
-            # Before the kernel stands, running a cell would ask which one to take.
-            """() => { const [name, state] = ['.jp-Toolbar-kernelName',
-                '.jp-Notebook-ExecutionIndicator'].map(s => document.querySelector(s));
-              return name?.textContent.includes('Python') && state?.dataset.status === 'idle'; }""",
-            timeout=120_000,
-        )
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.locator('[data-command="runmenu:run-all"]').click()
-        page.wait_for_selector("svg.explorer-panel", state="attached", timeout=180_000)
-        # The indicator is idle for a moment between two cells; at the end no prompt has a star.
-        page.wait_for_function(
-            """() => { const cells = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
-              return cells.length && cells.every(c => !c.textContent.includes('*')); }""",
-            timeout=180_000,
-        )
-        yield page
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f"{lab}/lab/tree/{PAGE}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
+    page.wait_for_function(
+        # Before the kernel stands, running a cell would ask which one to take.
+        """() => { const [name, state] = ['.jp-Toolbar-kernelName',
+            '.jp-Notebook-ExecutionIndicator'].map(s => document.querySelector(s));
+          return name?.textContent.includes('Python') && state?.dataset.status === 'idle'; }""",
+        timeout=120_000,
+    )
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator('[data-command="runmenu:run-all"]').click()
+    page.wait_for_selector("svg.explorer-panel", state="attached", timeout=180_000)
+    # The indicator is idle for a moment between two cells; at the end no prompt has a star.
+    page.wait_for_function(
+        """() => { const cells = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+          return cells.length && cells.every(c => !c.textContent.includes('*')); }""",
+        timeout=180_000,
+    )
+    yield page
+    page.close()
 
 
 def test_page_opens_as_a_notebook_and_no_cell_fails(notebook):

@@ -67,9 +67,9 @@ def _drop_scripts(app, pagename, templatename, context, doctree):
 
 
 def _drop_repeated_ids(app, doctree, docname):
-    # sphinx-exercise gives each exercise of a page the same id.
+    # sphinx-exercise gives each exercise of a page the same id, and each solution.
     for section in doctree.findall(nodes.section):
-        if section["ids"] == ["exercise-content"]:
+        if section["ids"] in (["exercise-content"], ["solution-content"]):
             section["ids"] = []
 
 
