@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tests.book.pages import PAGES, PLACES
-from tests.sites import chromium, served
+from tests.sites import chromium, move, served
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
@@ -69,7 +69,8 @@ def in_the_browser() -> Iterator[Row]:
             window.goto(f"{address}/{page}")
             figure = window.locator(f'figure[data-explorer="{name}"]')
             figure.scroll_into_view_if_needed()
-            window.wait_for_load_state("networkidle")
+            first = figure.locator(".explorer-controls [name]").first.get_attribute("name")
+            move(figure, first or "", 0)  # waits until the states are there
             times += figure.evaluate(CHANGES)
             window.close()
         for page in dict(PLACES):

@@ -79,7 +79,7 @@ class StatesCollector(EnvironmentCollector):
 
 def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
     if pagename in _written(app.env):
-        app.add_js_file("explorables.js", loading_method="defer")
+        app.add_js_file("explorables.js", loading_method="async")
 
 
 def _write_files(app: Sphinx, exception: Exception | None) -> None:

@@ -166,6 +166,7 @@
   }
 
   window.explorables = { receive: receive };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  // As soon as the page is parsed: DOMContentLoaded would wait for the scripts of the theme.
+  if (document.readyState !== "loading") start();
+  else document.addEventListener("readystatechange", start, { once: true });
 })();
