@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +19,22 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-__all__ = ["array", "generator", "integer", "one_of", "real", "same_shape"]
+__all__ = ["array", "generator", "integer", "one_of", "real", "same_shape", "values_unchecked"]
+
+_look_at_values: ContextVar[bool] = ContextVar("look_at_values", default=True)
+
+
+@contextmanager
+def values_unchecked() -> Iterator[None]:
+    """Check types and shapes only: looking for NaN costs a pass over the memory.
+
+    In a training step a NaN has to come through to the loss, where it is seen.
+    """
+    token = _look_at_values.set(False)
+    try:
+        yield
+    finally:
+        _look_at_values.reset(token)
 
 
 def _where() -> str:
@@ -123,7 +140,7 @@ def array(
         raise ValueError(f"{_where()}: {name} must be {kind}; got shape {a.shape}")
     if nonempty and a.size == 0:
         raise ValueError(f"{_where()}: {name} must not be empty; got shape {a.shape}")
-    if finite and not np.isfinite(a).all():
+    if finite and _look_at_values.get() and not np.isfinite(a).all():
         raise ValueError(f"{_where()}: {name} must be finite; got NaN or infinity in it")
     return a
 
