@@ -15,7 +15,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := book
-.PHONY: help book serve lab test lint bench links claims lock clean
+.PHONY: help book serve lab test lint bench mutants links claims data lock clean
 
 help:           ## list the commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | sort | expand -t 10
@@ -43,11 +43,17 @@ bench: $(VENV)/dev.stamp book   ## measure what a reader waits for
 	@$(BIN)/python -m tests.browser_setup
 	$(BIN)/python -m tests.bench
 
+mutants: $(VENV)/dev.stamp   ## change the library here and there, and see whether a test notices (ARGS=dropout)
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 links: $(VENV)/book.stamp   ## check every link of the book (needs the network)
 	$(BOOK) --builder linkcheck
 
 claims: $(VENV)/dev.stamp   ## which test shows which claim of the ledger
 	@$(BIN)/python -m tests.claims
+
+data: $(VENV)/dev.stamp   ## make the stored digits and the corpus of this book again
+	$(BIN)/python -m tests.make_data
 
 lock:           ## pin the requirements again (UPGRADE=--upgrade for newer ones)
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }

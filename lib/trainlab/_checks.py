@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-__all__ = ["array", "generator", "integer", "one_of", "real", "same_shape", "values_unchecked"]
+__all__ = [
+    "array",
+    "axes",
+    "function",
+    "generator",
+    "integer",
+    "one_of",
+    "real",
+    "same_shape",
+    "values_unchecked",
+]
 
 _look_at_values: ContextVar[bool] = ContextVar("look_at_values", default=True)
 
@@ -151,6 +161,27 @@ def same_shape(a: NDArray[Any], b: NDArray[Any], names: tuple[str, str]) -> None
         raise ValueError(
             f"{_where()}: {names[1]} must have the shape of {names[0]}, {a.shape}; got {b.shape}"
         )
+
+
+def axes(value: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
+    """Check one axis or several different ones of an array; None is all. Returns them >= 0."""
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if value is None:
+        return tuple(range(ndim))
+    allowed = f"one or several different axes of an array of {ndim} dimension(s)"
+    if any(isinstance(a, (bool, np.bool_)) or not isinstance(a, numbers.Integral) for a in given):
+        raise TypeError(f"{_where()}: {name} must be {allowed}; got {_show(value)}")
+    found = tuple(int(a) % ndim if -ndim <= a < ndim else -1 for a in given)
+    if -1 in found or len(set(found)) < len(found):
+        raise ValueError(f"{_where()}: {name} must be {allowed}; got {_show(value)}")
+    return found
+
+
+def function(value: Any, name: str) -> Any:
+    """Check something that can be called."""
+    if not callable(value):
+        raise TypeError(f"{_where()}: {name} must be a function; got {_show(value)}")
+    return value
 
 
 def generator(value: Any, name: str = "rng") -> np.random.Generator:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _checks
-from .trees import tree_leaves, tree_map, tree_unflatten
+from .trees import tree_leaves, tree_unflatten
 
 Array = NDArray[Any]
 Pullback = Callable[[Array], tuple[Array | None, ...]]
@@ -211,7 +211,7 @@ def _backward(output: Variable, cotangent: Array, inputs: list[Variable]) -> lis
         gradients = node.pullback(cotangents.pop(id(node)))
         for parent, gradient in zip(node.parents, gradients, strict=True):
             if gradient is not None:
-                key = id(parent)
+                key, gradient = id(parent), np.asarray(gradient, parent.value.dtype)
                 # Not in place: a pullback may hand on an array that someone else holds.
                 cotangents[key] = cotangents[key] + gradient if key in cotangents else gradient
     return [cotangents.get(id(v), np.zeros_like(v.value)) for v in inputs]
@@ -219,7 +219,8 @@ def _backward(output: Variable, cotangent: Array, inputs: list[Variable]) -> lis
 
 def _variables(tree: Any, name: str) -> Any:
     """Wrap each leaf; integers become float64, everything else must be floating point."""
-    return tree_map(lambda leaf: Variable(_checks.array(leaf, name, nonempty=False)), tree)
+    leaves = [Variable(_checks.array(leaf, name, nonempty=False)) for leaf in tree_leaves(tree)]
+    return tree_unflatten(tree, leaves)
 
 
 def vjp(
@@ -254,6 +255,7 @@ def vjp(
     >>> pullback(np.ones(2))
     (array([10., 10.]), array(5.))
     """
+    _checks.function(function, "function")
     variables = tuple(_variables(p, "primals") for p in primals)
     output = function(*variables, **options)
     value = output.value if isinstance(output, Variable) else np.asarray(output)
@@ -311,10 +313,12 @@ def value_and_grad(
     >>> float(value), grads
     (36.0, {'w': array(24.)})
     """
+    _checks.function(function, "function")
+    _checks.one_of(has_aux, "has_aux", (False, True))
 
     @functools.wraps(function)
-    def call(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        variables = _variables(params, "params")
+    def value_and_grad(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        variables = _variables(params, "params")  # a message names the function that checks
         output = function(variables, *args, **kwargs)
         output, aux = output if has_aux else (output, None)
         if np.shape(getattr(output, "value", output)) != ():
@@ -334,7 +338,7 @@ def value_and_grad(
         grads = tree_unflatten(variables, gradients)
         return ((value, aux) if has_aux else value), grads
 
-    return call
+    return value_and_grad
 
 
 def check_grad(
@@ -372,6 +376,7 @@ def check_grad(
     >>> check_grad(lambda x: x * x, np.array([1.0, 2.0]), rng=np.random.default_rng(0)) < 1e-8
     True
     """
+    _checks.function(function, "function")
     rng = _checks.generator(rng)
     step = _checks.real(step, "step", low=0, closed="neither")
     leaves = [np.asarray(_checks.array(p, "primals", nonempty=False), np.float64)

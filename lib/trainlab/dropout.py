@@ -15,17 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainlab._checks import array, generator, integer, one_of, real
+from trainlab.differentiation import Pullback, differentiable
 
-__all__ = [
-    "drop_connect",
-    "drop_connect_vjp",
-    "dropout",
-    "dropout_test",
-    "dropout_vjp",
-    "keep_mask",
-]
+__all__ = ["drop_connect", "dropout", "dropout_test", "keep_mask"]
 
 Array = NDArray[Any]
+Result = tuple[Array, Pullback]
 Mask = NDArray[np.bool_]
 
 SCALINGS = ("inverted", "standard")
@@ -104,7 +99,16 @@ def keep_mask(
     return np.broadcast_to(rng.random(drawn) >= p, sizes).copy()
 
 
-def dropout(x: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Array:
+def _masked(x: Array, mask: Mask, divisor: float) -> Array:
+    kept = np.multiply(x, mask)
+    kept += 0  # turns -0 into 0; np.where is much slower
+    if divisor != 1:
+        kept /= divisor
+    return np.asarray(kept)
+
+
+@differentiable("x")
+def dropout(x: Any, mask: Mask, *, p: float, scaling: str = "inverted") -> Result:
     """Set the dropped entries to zero, as in training.
 
     Parameters
@@ -133,6 +137,11 @@ def dropout(x: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Arr
     --------
     dropout_test : the other half; the two must be called with the same `scaling`.
 
+    Notes
+    -----
+    The gradient passes through the same mask and the same scale; a new mask would be a wrong
+    gradient.
+
     References
     ----------
     Srivastava et al. (2014), section 4 ("standard") and section 10 (the inverted variant).
@@ -144,55 +153,15 @@ def dropout(x: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Arr
     >>> dropout(x, mask, p=0.5), dropout(x, mask, p=0.5, scaling="standard")
     (array([2., 0., 6.]), array([1., 0., 3.]))
     """
-    x = array(x, "x")
+    x = array(x, "x", nonempty=False)
     p = _drop_probability(p)
     mask = _same_mask(mask, x, "x", "dropout")
-    one_of(scaling, "scaling", SCALINGS)
-    kept: Array = x * mask + x.dtype.type(0)  # + 0 turns -0 into 0; np.where is much slower
-    if scaling == "inverted":
-        kept = kept / (1 - p)
-    return kept
+    divisor = 1 - p if one_of(scaling, "scaling", SCALINGS) == "inverted" else 1.0
+    return _masked(x, mask, divisor), lambda cotangent: (_masked(cotangent, mask, divisor),)
 
 
-def dropout_vjp(cotangent: Array, mask: Mask, *, p: float, scaling: str = "inverted") -> Array:
-    """Vector-Jacobian product of `dropout` with respect to `x`: the same mask, the same scale.
-
-    Parameters
-    ----------
-    cotangent : ndarray
-        Gradient with respect to the output.
-    mask : ndarray of bool, shape of cotangent
-        The mask of the forward pass. A new one would be a wrong gradient.
-    p : float in [0, 1)
-        Probability of dropping.
-    scaling : {"inverted", "standard"}
-        As in the forward pass.
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `x`. Dropout is linear in `x` and its matrix is diagonal, so
-        the product is dropout itself, applied to `cotangent`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `dropout`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> dropout_vjp(np.array([1.0, 1.0]), np.array([True, False]), p=0.75)
-    array([4., 0.])
-    """
-    cotangent = array(cotangent, "cotangent")
-    _drop_probability(p)
-    one_of(scaling, "scaling", SCALINGS)
-    _same_mask(mask, cotangent, "cotangent", "dropout_vjp")
-    return dropout(cotangent, mask, p=p, scaling=scaling)
-
-
-def dropout_test(x: Array, *, p: float, scaling: str = "inverted") -> Array:
+@differentiable("x")
+def dropout_test(x: Any, *, p: float, scaling: str = "inverted") -> Result:
     """Apply dropout's rule for test time: nothing if it was inverted, else scale by ``1 - p``.
 
     Parameters
@@ -226,13 +195,17 @@ def dropout_test(x: Array, *, p: float, scaling: str = "inverted") -> Array:
     >>> dropout_test(x, p=0.2), dropout_test(x, p=0.2, scaling="standard")
     (array([1.]), array([0.8]))
     """
-    x = array(x, "x")
+    x = array(x, "x", nonempty=False)
     p = _drop_probability(p)
     one_of(scaling, "scaling", SCALINGS)
-    return x.copy() if scaling == "inverted" else x * (1 - p)
+    if scaling == "inverted":
+        value: Array = x.copy()
+        return value, lambda cotangent: (cotangent,)
+    return np.asarray(x * (1 - p)), lambda cotangent: (np.asarray(cotangent * (1 - p)),)
 
 
-def drop_connect(x: Array, weight: Array, mask: Mask, *, p: float) -> Array:
+@differentiable("x", "weight")
+def drop_connect(x: Any, weight: Any, mask: Mask, *, p: float) -> Result:
     """Apply a linear layer that drops single weights, not units: ``x (W∘M / (1 - p))ᵀ``.
 
     Parameters
@@ -260,7 +233,8 @@ def drop_connect(x: Array, weight: Array, mask: Mask, *, p: float) -> Array:
     Notes
     -----
     One mask serves the whole batch here; Wan et al. draw one for each example, and average at
-    test time by sampling from a Gaussian with the right two moments.
+    test time by sampling from a Gaussian with the right two moments. The gradient with respect to
+    W passes through the same mask and the same scale.
 
     References
     ----------
@@ -273,7 +247,8 @@ def drop_connect(x: Array, weight: Array, mask: Mask, *, p: float) -> Array:
     >>> drop_connect(np.ones((1, 2)), np.array([[1.0, 2.0], [3.0, 4.0]]), mask, p=0.5)
     array([[2., 8.]])
     """
-    x, weight = array(x, "x", ndim=2), array(weight, "weight", ndim=2)
+    x = array(x, "x", ndim=2, nonempty=False)
+    weight = array(weight, "weight", ndim=2)
     if x.shape[1] != weight.shape[1]:
         raise ValueError(
             f"drop_connect: weight must have one column for each of the {x.shape[1]} inputs; "
@@ -281,46 +256,9 @@ def drop_connect(x: Array, weight: Array, mask: Mask, *, p: float) -> Array:
         )
     p = _drop_probability(p)
     mask = _same_mask(mask, weight, "weight", "drop_connect")
-    return x @ dropout(weight, mask, p=p).T  # (n, in) @ (in, out) -> (n, out)
+    thinned = _masked(weight, mask, 1 - p)
 
+    def pullback(cotangent: Array) -> tuple[Array, Array]:
+        return cotangent @ thinned, _masked(cotangent.T @ x, mask, 1 - p)
 
-def drop_connect_vjp(
-    cotangent: Array, x: Array, weight: Array, mask: Mask, *, p: float
-) -> tuple[Array, Array]:
-    """Vector-Jacobian products of `drop_connect` with respect to `x` and `weight`.
-
-    Parameters
-    ----------
-    cotangent : ndarray of shape (n, fan_out)
-        Gradient with respect to the output.
-    x, weight, mask, p
-        As in the forward pass.
-
-    Returns
-    -------
-    tuple of ndarray
-        Gradients with respect to `x`, (n, fan_in), and `weight`, (fan_out, fan_in).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `drop_connect`, or if `cotangent` does not have the output's shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> W, mask = np.array([[1.0, 2.0]]), np.array([[True, False]])
-    >>> drop_connect_vjp(np.ones((1, 1)), np.array([[3.0, 5.0]]), W, mask, p=0.5)
-    (array([[2., 0.]]), array([[6., 0.]]))
-    """
-    x, weight = array(x, "x", ndim=2), array(weight, "weight", ndim=2)
-    if x.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"drop_connect_vjp: weight must have one column for each of the {x.shape[1]} inputs; "
-            f"got shape {weight.shape}"
-        )
-    cotangent = array(cotangent, "cotangent", shape=(x.shape[0], weight.shape[0]))
-    p = _drop_probability(p)
-    mask = _same_mask(mask, weight, "weight", "drop_connect_vjp")
-    thinned = dropout(weight, mask, p=p)
-    return cotangent @ thinned, dropout_vjp(cotangent.T @ x, mask, p=p)
+    return x @ thinned.T, pullback  # (n, in) @ (in, out) -> (n, out)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainlab._checks import generator, integer, real
-from trainlab.dropout import dropout, dropout_vjp, keep_mask
+from trainlab.dropout import dropout, keep_mask
 
 __all__ = ["TeacherTasks", "errors_after_training", "teacher_tasks"]
 
@@ -179,6 +179,7 @@ def _gradients(
         weight_grads.insert(0, cotangent.mT @ inputs[layer])
         bias_grads.insert(0, cotangent.sum(axis=1, keepdims=True))
         if layer:
-            behind = dropout_vjp(cotangent @ weights[layer], masks[layer - 1], p=p)
+            # Dropout multiplies each number by itself, and so does its pullback.
+            behind = dropout(cotangent @ weights[layer], masks[layer - 1], p=p)
             cotangent = behind * active[layer - 1]
     return weight_grads + bias_grads

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import generator, integer, one_of
-from .activations import relu, relu_derivative
-from .normalization import batch_norm, batch_norm_vjp
+from .activations import relu
+from .differentiation import vjp
+from .layers import linear
+from .normalization import batch_norm
 
 __all__ = ["BATCH_NORM_GRADIENT_GROWTH", "DeepPass", "deep_pass", "deep_pass_theory"]
 
@@ -94,22 +96,22 @@ def deep_pass(
     x = rng.standard_normal((batch_size, width))
     # Batch norm needs a spread over the batch and gets one: no two examples are equal.
     weights = rng.standard_normal((depth, width, width)) * math.sqrt(2 / width)
-    inputs, slopes, signal = [], [], [_rms(x)]
+
+    def layer(x: Any, weight: Array) -> Any:
+        branch = linear(relu(batch_norm(x) if normalize else x), weight)
+        return x + branch if residual else branch
+
+    pullbacks, signal = [], [_rms(x)]
     for weight in weights:
-        before = batch_norm(x) if normalize else x
-        inputs.append(x)
-        slopes.append(relu_derivative(before))
-        x = relu(before) @ weight.T + (x if residual else 0)
+        x, pullback = vjp(layer, x, weight=weight)
+        pullbacks.append(pullback)
         signal.append(_rms(x))
 
     dx = rng.standard_normal(x.shape)
     dx /= _rms(dx)
     gradient = [1.0]
-    for weight, x, slope in zip(weights[::-1], inputs[::-1], slopes[::-1], strict=True):
-        back = (dx @ weight) * slope
-        if normalize:
-            back, _, _ = batch_norm_vjp(back, x)
-        dx = back + (dx if residual else 0)
+    while pullbacks:
+        (dx,) = pullbacks.pop()(dx)
         gradient.append(_rms(dx))
     return DeepPass(np.array(signal), np.array(gradient[::-1]))
 

@@ -15,16 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import array, generator, integer, one_of, real
-from .activations import relu, relu_derivative
-from .normalization import (
-    RunningStats,
-    batch_norm,
-    batch_norm_init,
-    batch_norm_update,
-    batch_norm_vjp,
-    layer_norm,
-    layer_norm_vjp,
-)
+from .activations import relu
+from .arithmetic import mean
+from .datasets import gaussian_classes
+from .differentiation import value_and_grad
+from .layers import linear
+from .normalization import RunningStats, batch_norm, batch_norm_init, batch_norm_update, layer_norm
+from .softmax import log_softmax
+from .trees import tree_map
 
 __all__ = [
     "Net",
@@ -32,53 +30,12 @@ __all__ = [
     "Training",
     "accuracy",
     "covariate_shift",
-    "gaussian_classes",
     "train",
 ]
 
 Array = NDArray[Any]
 
 PROBE_EVERY = 25  # steps; looking for drift costs a forward pass
-
-
-def gaussian_classes(
-    count: int, *, rng: np.random.Generator, classes: int = 5, dim: int = 20, spread: float = 0.75
-) -> tuple[Array, NDArray[np.int64]]:
-    """Draw labeled points from one Gaussian ball a class.
-
-    Parameters
-    ----------
-    count : int
-        Points, >= 1.
-    rng : numpy.random.Generator
-        Draws the points; the centers of the classes are always the same.
-    classes, dim : int
-        Classes, >= 2, and features, >= 1.
-    spread : float
-        Standard deviation of the centers' coordinates, >= 0; that of the points is 1.
-
-    Returns
-    -------
-    points, labels : arrays of shape (count, dim) and (count,)
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a value is out of range.
-
-    Examples
-    --------
-    >>> points, labels = gaussian_classes(6, rng=np.random.default_rng(0))
-    >>> points.shape, labels.shape
-    ((6, 20), (6,))
-    """
-    count, dim = integer(count, "count", low=1), integer(dim, "dim", low=1)
-    classes = integer(classes, "classes", low=2)
-    spread = real(spread, "spread", low=0)
-    generator(rng)
-    centers = spread * np.random.default_rng(0).standard_normal((classes, dim))
-    labels = rng.integers(classes, size=count)
-    return centers[labels] + rng.standard_normal((count, dim)), labels
 
 
 class Net(NamedTuple):
@@ -177,7 +134,7 @@ def train(
         [np.zeros(o) for o in sizes[1:]],
     )
     running = batch_norm_init(depth * width)  # all hidden layers side by side
-    losses, means = [], []
+    losses, means, gradient = [], [], value_and_grad(_loss, has_aux=True)
     for step in range(steps):
         jitter = [
             (rng.uniform(1 - noise, 1 + noise, width), noise * rng.standard_normal(width))
@@ -187,20 +144,15 @@ def train(
         if step % PROBE_EVERY < 2:  # two steps in a row
             probe = _forward(net, points[:128], norm, jitter)
             means.append([y.mean(axis=0) for y in probe.shifted])
-        done = _forward(net, points[pick], norm, jitter)
-        p = np.exp(done.logits - done.logits.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        hit = np.arange(batch_size), labels[pick]
-        losses.append(-np.mean(np.log(np.maximum(p[hit], 1e-300))))
-        p[hit] -= 1
-        grads = _backward(net, done, p / batch_size, norm, jitter)
-        net = _step(net, grads, lr)
+        (loss, before), grads = gradient(net, points[pick], labels[pick], norm, jitter)
+        losses.append(float(loss))
+        net = tree_map(lambda w, g: w - lr * g, net, grads)
         if max(np.abs(w).max() for w in net.weights) > 1e6:
             raise ValueError(
                 f"train: lr must be small enough to converge; got {lr}, which diverges"
             )
         if norm == "batch":
-            running = batch_norm_update(np.hstack(done.linear), running)
+            running = batch_norm_update(np.hstack(before), running)
     pairs = zip(means[::2], means[1::2], strict=False)
     drift = np.array([np.abs(np.subtract(after, before)).mean() for before, after in pairs])
     layers = zip(np.split(running.mean, depth), np.split(running.var, depth), strict=True)
@@ -313,9 +265,8 @@ def _labels(labels: Any, points: Array) -> NDArray[np.int64]:
 
 
 class _Pass(NamedTuple):
-    """What the backward pass needs, layer by layer."""
+    """What the layers hold: before the norm, after norm and jitter; and the logits."""
 
-    inputs: list[Array]
     linear: list[Array]
     shifted: list[Array]
     logits: Array
@@ -328,11 +279,10 @@ def _forward(
     jitter: list[tuple[Array, Array]] | None,
     running: list[RunningStats] | None = None,
 ) -> _Pass:
-    inputs, linear, shifted = [], [], []
+    before, shifted = [], []
     for i, (gain, shift) in enumerate(zip(net.gains, net.shifts, strict=False)):
-        inputs.append(h)
-        z = h @ net.weights[i].T
-        linear.append(z)
+        z = linear(h, net.weights[i])
+        before.append(z)
         if norm == "batch":
             y = batch_norm(z, weight=gain, bias=shift, running=running[i] if running else None)
         else:
@@ -341,34 +291,17 @@ def _forward(
             y = jitter[i][0] * y + jitter[i][1]
         shifted.append(y)
         h = relu(y)
-    return _Pass([*inputs, h], linear, shifted, h @ net.weights[-1].T + net.shifts[-1])
+    return _Pass(before, shifted, linear(h, net.weights[-1], bias=net.shifts[-1]))
 
 
-def _step(net: Net, grads: Net, lr: float) -> Net:
-    return Net(
-        *(
-            [p - lr * g for p, g in zip(params, their_grads, strict=True)]
-            for params, their_grads in zip(net, grads, strict=True)
-        )
-    )
-
-
-def _backward(
-    net: Net, done: _Pass, dlogits: Array, norm: str, jitter: list[tuple[Array, Array]]
-) -> Net:
-    weights = [dlogits.T @ done.inputs[-1]]
-    gains: list[Array] = []
-    shifts = [dlogits.sum(axis=0)]
-    dh = dlogits @ net.weights[-1]
-    for i in reversed(range(len(net.gains))):
-        cotangent = dh * relu_derivative(done.shifted[i]) * jitter[i][0]
-        if norm == "none":
-            dz, dgain, dshift = cotangent, np.zeros_like(net.gains[i]), cotangent.sum(axis=0)
-        else:
-            vjp = batch_norm_vjp if norm == "batch" else layer_norm_vjp
-            dz, dgain, dshift = vjp(cotangent, done.linear[i], weight=net.gains[i])
-        weights.append(dz.T @ done.inputs[i])
-        gains.append(dgain)
-        shifts.append(dshift)
-        dh = dz @ net.weights[i]
-    return Net(weights[::-1], gains[::-1], shifts[::-1])
+def _loss(
+    net: Any,
+    points: Array,
+    labels: NDArray[np.int64],
+    norm: str,
+    jitter: list[tuple[Array, Array]],
+) -> tuple[Any, list[Array]]:
+    """Mean cross-entropy of a differentiated network, and what came before each norm."""
+    done = _forward(net, points, norm, jitter)
+    own = log_softmax(done.logits)[np.arange(len(labels)), labels]
+    return -mean(own), [z.value for z in done.linear]  # type: ignore[attr-defined]

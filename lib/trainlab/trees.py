@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from . import _checks
+
 __all__ = ["tree_leaves", "tree_map", "tree_unflatten"]
 
 
@@ -77,6 +79,7 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     >>> tree_map(lambda w, g: w - 0.1 * g, {"w": 1.0, "b": [2.0]}, {"w": 10.0, "b": [0.0]})
     {'w': 0.0, 'b': [2.0]}
     """
+    _checks.function(function, "function")
     for other in others:
         _check_structure(tree, other, "tree")
     return _map(function, tree, others)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tests.trainlab.closeness import assert_close, projected_gradient_error
+from trainlab import _elementwise
 from trainlab import activations as A
+from trainlab.differentiation import check_grad, vjp
 
 NAMES = list(A.ACTIVATIONS)
 
@@ -112,3 +114,115 @@ def test_values_and_derivatives_against_jax(name):
     if name in ("selu", "leaky_relu"):  # at the kink JAX takes the right-hand slope
         x, slope = x[:-1], slope[:-1]
     assert_close(df(x), np.asarray(slope), atol=atol)
+
+
+SMOOTH = {
+    "sigmoid": A.sigmoid,
+    "tanh": A.tanh,
+    "elu": A.elu,
+    "elu, 0.5": lambda x: A.elu(x, alpha=0.5),
+    "selu": A.selu,
+    "silu": A.silu,
+    "softplus": A.softplus,
+    "gelu": A.gelu,
+    "gelu, tanh": lambda x: A.gelu(x, approximate="tanh"),
+    "relu": A.relu,
+    "leaky_relu": lambda x: A.leaky_relu(x, negative_slope=0.3),
+    "identity": A.identity,
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients(name):
+    f = SMOOTH[name]
+    for shape in ((40, 5), (1,), (), (0, 3)):
+        x = _away_from_the_kink(np.random.default_rng(0), shape)
+        assert check_grad(f, x, rng=np.random.default_rng(1)) < 1e-7
+        assert f(x).shape == x.shape
+    x = _away_from_the_kink(np.random.default_rng(0), (40, 5))
+    np.testing.assert_array_equal(f(x.T), f(x).T)  # not contiguous
+    for dtype in (np.float16, np.float32):
+        value, pullback = vjp(f, x.astype(dtype))
+        assert value.dtype == pullback(np.ones_like(value))[0].dtype == dtype
+        # half precision: its rounding is 1e-3 of the size of the argument
+        tolerance = {"rtol": 1e-3, "atol": 2e-3} if dtype == np.float16 else {}
+        assert_close(value, f(x.astype(dtype).astype(np.float64)).astype(dtype), **tolerance)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_derivative_is_that_of_the_pullback(name):
+    f, df = A.ACTIVATIONS[name]
+    x = np.array([-3.0, -1e-9, 0.0, 1e-9, 0.7, 40.0])
+    np.testing.assert_array_equal(vjp(f, x)[1](np.ones(6))[0], df(x))
+
+
+def test_more_values_by_hand():
+    x = np.array([-2.0, 0.0, 3.0])
+    assert_close(A.elu(x), [math.exp(-2) - 1, 0, 3])
+    assert_close(A.elu(x, alpha=0.5), [0.5 * (math.exp(-2) - 1), 0, 3])
+    assert_close(A.silu(x), x / (1 + np.exp(-x)))
+    assert_close(A.softplus(x), np.log(1 + np.exp(x)))
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    assert_close(A.gelu(x, approximate="tanh"), 0.5 * x * (1 + np.tanh(inner)))
+    z = np.linspace(-6, 6, 4001)
+    gap = np.abs(A.gelu(z) - A.gelu(z, approximate="tanh")).max()
+    assert 4.7e-4 < gap < 4.8e-4
+    lowest = z[A.silu(z).argmin()]
+    assert_close([lowest, A.silu(z).min()], [-1.278, -0.278], rtol=0, atol=2e-3)  # three digits
+    assert_close(A.sigmoid_derivative(np.array([30.0, -30.0])), np.full(2, math.exp(-30)))
+
+
+def test_far_tails_in_single_precision():
+    x = np.linspace(-12, 12, 2001).astype(np.float32)
+    exact = A.gelu(x.astype(np.float64))
+    assert_close(A.gelu(x).astype(np.float64), exact, rtol=3e-5)  # x² is rounded before exp
+    slope = vjp(A.gelu, x)[1](np.ones_like(x))[0]
+    assert_close(slope.astype(np.float64), A.gelu_derivative(x.astype(float)), rtol=0, atol=5e-6)
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    x = np.random.default_rng(0).standard_normal((7, 9))
+    whole = A.gelu(x), A.gelu_derivative(x)
+    monkeypatch.setattr(_elementwise, "BLOCK", 5)
+    for a, b in zip((A.gelu(x), A.gelu_derivative(x)), whole, strict=True):
+        assert_close(a, b)
+
+
+def test_infinity_and_nan_come_through_in_a_differentiated_computation():
+    for f in SMOOTH.values():
+        value, pullback = vjp(lambda x, f=f: f(x * np.array([np.nan, 1.0])), np.ones(2))
+        assert np.isnan(value[0])
+        pullback(np.ones(2))
+    value, _ = vjp(lambda x: A.gelu(x * np.inf), np.ones(1))
+    assert not np.isfinite(value[0])
+
+
+@pytest.mark.referee
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_against_torch(dtype):
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    theirs = {
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "elu": F.elu,
+        "elu, 0.5": lambda x: F.elu(x, alpha=0.5),
+        "selu": F.selu,
+        "silu": F.silu,
+        "softplus": lambda x: F.softplus(x, threshold=1000),
+        "gelu": F.gelu,
+        "gelu, tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "relu": F.relu,
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
+        "identity": lambda x: x * 1,
+    }
+    x = _away_from_the_kink(np.random.default_rng(2), (100,)).astype(dtype)
+    for name, f in SMOOTH.items():
+        t = torch.tensor(x, requires_grad=True)
+        y = theirs[name](t)
+        y.sum().backward()
+        value, pullback = vjp(f, x)
+        # differences that cancel in the left tail, in their formula or in ours
+        rtol, atol = (1e-10, 1e-13) if dtype == np.float64 else (1e-4, 5e-6)
+        assert_close(value, y.detach().numpy(), rtol=rtol, atol=atol)
+        assert_close(pullback(np.ones_like(x))[0], t.grad.numpy(), rtol=rtol, atol=atol)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
 import numpy as np
 import pytest
 
-from tests.trainlab.closeness import assert_close, projected_gradient_error
-from trainlab.dropout import (
-    drop_connect,
-    drop_connect_vjp,
-    dropout,
-    dropout_test,
-    dropout_vjp,
-    keep_mask,
-)
+from tests.trainlab.closeness import assert_close
+from trainlab.differentiation import check_grad, vjp
+from trainlab.dropout import drop_connect, dropout, dropout_test, keep_mask
 from trainlab.dropout_statistics import (
     dropout_moments,
     dropout_ridge,
@@ -102,32 +97,21 @@ def test_mean_over_all_masks_is_the_test_rule_of_the_standard_scaling(scaling):
 def test_dropout_gradient(scaling):
     x = rng(4).standard_normal((6, 7))
     mask = keep_mask(x.shape, p=0.4, rng=rng(5))
-    error = projected_gradient_error(
-        lambda x: dropout(x, mask, p=0.4, scaling=scaling),
-        lambda g: dropout_vjp(g, mask, p=0.4, scaling=scaling),
-        x,
-        rng(6),
-    )
-    assert error < 1e-8  # the map is linear, so only rounding is left
+    # linear maps: only rounding is left
+    training = functools.partial(dropout, mask=mask, p=0.4, scaling=scaling)
+    assert check_grad(training, x, rng=rng(6)) < 1e-8
+    value, pullback = vjp(training, x)
+    np.testing.assert_array_equal(pullback(x)[0], value)  # the same mask, the same scale
+    after = functools.partial(dropout_test, p=0.4, scaling=scaling)
+    assert check_grad(after, x, rng=rng(6)) < 1e-8
 
 
 def test_drop_connect_gradients():
     x, w = rng(7).standard_normal((5, 4)), rng(8).standard_normal((3, 4))
     mask = keep_mask(w.shape, p=0.3, rng=rng(9))
-    for index, value in ((0, x), (1, w)):
-
-        def f(v, index=index):
-            args = [x, w]
-            args[index] = v
-            return drop_connect(*args, mask, p=0.3)
-
-        error = projected_gradient_error(
-            f,
-            lambda g, index=index: drop_connect_vjp(g, x, w, mask, p=0.3)[index],
-            value,
-            rng(10),
-        )
-        assert error < 1e-7  # bilinear: rounding of the central difference
+    connect = functools.partial(drop_connect, mask=mask, p=0.3)
+    assert check_grad(connect, x, w, rng=rng(10)) < 1e-7  # bilinear: rounding of the difference
+    assert check_grad(connect, np.zeros((0, 4)), w, rng=rng(10)) == 0
 
 
 @pytest.mark.referee
@@ -138,7 +122,8 @@ def test_against_jax():
         cotangent, mask = rng(9).standard_normal((5, 3)), keep_mask((3, 4), p=0.3, rng=rng(9))
         y, pull = jax.vjp(lambda x, w: x @ (w * mask / 0.7).T, x, w)
         assert_close(drop_connect(x, w, mask, p=0.3), np.asarray(y))
-        grads = drop_connect_vjp(cotangent, x, w, mask, p=0.3)
+        _, pullback = vjp(functools.partial(drop_connect, mask=mask, p=0.3), x, w)
+        grads = pullback(cotangent)
         for ours, theirs in zip(grads, pull(cotangent), strict=True):
             assert_close(ours, np.asarray(theirs))
         out = softmax_ensemble(x[0], w, np.arange(3.0), p=0.3)

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from tests.trainlab.closeness import assert_close, projected_gradient_error
+from tests.trainlab.closeness import assert_close
 from trainlab import batch_statistics as S
 from trainlab import normalization as N
 from trainlab import normalized_depth as D
 from trainlab import normalized_training as T
+from trainlab.differentiation import check_grad, value_and_grad, vjp
+from trainlab.trees import tree_leaves, tree_map
 
 TINY = 1e-300  # an eps that no variance here feels
 
@@ -70,7 +72,7 @@ def test_a_bias_before_batch_norm_does_nothing():
     # atol: rounding of values near 0
     assert_close(N.batch_norm(shifted), N.batch_norm(x), atol=1e-12)
     cotangent = rng(2).standard_normal(x.shape)
-    dx, _, _ = N.batch_norm_vjp(cotangent, x)
+    (dx,) = vjp(N.batch_norm, x)[1](cotangent)
     assert_close(dx.sum(axis=(0, 2, 3)), np.zeros(4), atol=1e-12)  # the bias' gradient
 
 
@@ -117,42 +119,144 @@ def test_running_statistics_take_over_in_evaluation_mode():
 
 RUNNING = N.RunningStats(np.array([0.5, -1.0, 0.0, 2.0]), np.array([1.0, 2.0, 0.5, 4.0]))
 WEIGHT = np.array([1.0, -2.0, 0.5, 3.0])
+BIAS = np.array([0.5, 1.0, -1.0, 0.0])
 LAYERS = {
-    "batch": (N.batch_norm, N.batch_norm_vjp, {}),
-    "batch, evaluation": (N.batch_norm, N.batch_norm_vjp, {"running": RUNNING}),
-    "layer": (N.layer_norm, N.layer_norm_vjp, {"axis": 1}),
-    "rms": (N.rms_norm, N.rms_norm_vjp, {"axis": 1}),
-    "group": (N.group_norm, N.group_norm_vjp, {"num_groups": 2}),
-    "instance": (N.instance_norm, N.instance_norm_vjp, {}),
+    "batch": (N.batch_norm, {}),
+    "batch, evaluation": (N.batch_norm, {"running": RUNNING}),
+    "layer": (N.layer_norm, {"axis": 1}),
+    "rms": (N.rms_norm, {"axis": 1}),
+    "group": (N.group_norm, {"num_groups": 2}),
+    "instance": (N.instance_norm, {}),
 }
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
 
-@each_layer
-def test_vjp_for_x(layer):
-    f, vjp, more = LAYERS[layer]
-    x = images()
-    error = projected_gradient_error(
-        lambda x: f(x, weight=WEIGHT, **more),
-        lambda cotangent: vjp(cotangent, x, weight=WEIGHT, **more)[0],
-        x,
-        rng(3),
-    )
-    assert error < 1e-6
+def _layer(layer):
+    """The layer as a function of x, weight and bias, and the parameters that it has."""
+    f, more = LAYERS[layer]
+    if layer == "rms":
+        return lambda x, weight: f(x, weight=weight, **more), (WEIGHT,)
+    return lambda x, weight, bias: f(x, weight=weight, bias=bias, **more), (WEIGHT, BIAS)
 
 
 @each_layer
-def test_vjp_for_weight_and_bias(layer):
-    f, vjp, more = LAYERS[layer]
+@pytest.mark.parametrize("shape", [(5, 4, 3, 2), (5, 4, 3), (5, 4), (1, 4, 7)])
+def test_gradients(layer, shape):
+    if layer == "instance" and len(shape) == 2:
+        return  # it needs space
+    f, parameters = _layer(layer)
+    assert check_grad(f, images(shape=shape), *parameters, rng=rng(3)) < 1e-7
+    g, more = LAYERS[layer]
+    assert check_grad(lambda x: g(x, **more), images(shape=shape), rng=rng(4)) < 1e-7
+    # A gradient for each parameter, whether or not x has one.
+    x = images(shape=shape)
+    cotangent = rng(5).standard_normal(shape)
+    together = vjp(f, x, *parameters)[1](cotangent)[1:]
+    alone = vjp(lambda *p: f(x, *p), *parameters)[1](cotangent)
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@each_layer
+def test_gradients_of_the_parameters(layer):
+    f, parameters = _layer(layer)
     x, cotangent = images(), rng(4).standard_normal((5, 4, 3, 2))
-    _, dweight, *dbias = vjp(cotangent, x, weight=WEIGHT, **more)
+    base, pullback = vjp(f, x, *parameters)
+    _, *gradients = pullback(cotangent)
     # y is linear in both, so a step of 1 is exact.
-    base = f(x, weight=WEIGHT, **more)
-    for c, step in enumerate(np.eye(4)):
-        assert_close(dweight[c], np.sum(cotangent * (f(x, weight=WEIGHT + step, **more) - base)))
-        if dbias:
-            moved = f(x, weight=WEIGHT, bias=step, **more) - base
-            assert_close(dbias[0][c], np.sum(cotangent * moved))
+    for which, gradient in enumerate(gradients):
+        for c, step in enumerate(np.eye(4)):
+            moved = [p + step * (i == which) for i, p in enumerate(parameters)]
+            assert_close(gradient[c], np.sum(cotangent * (f(x, *moved) - base)))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, (0, 2), (2, 1), (0, 1, 2)])
+def test_any_axes_in_any_order(axis):
+    x = rng().standard_normal((3, 4, 5))
+    own = tuple(sorted(np.atleast_1d(axis) % 3))
+    lengths = [x.shape[a] for a in own]
+    weight, bias = rng(1).standard_normal((2, *lengths))
+    kept = [x.shape[a] if a in own else 1 for a in range(3)]
+    centered = x - x.mean(axis=own, keepdims=True)
+    x_hat = centered / np.sqrt(np.square(centered).mean(axis=own, keepdims=True) + 1e-5)
+    by_hand = x_hat * weight.reshape(kept) + bias.reshape(kept)
+    assert_close(N.layer_norm(x, weight=weight, bias=bias, axis=axis), by_hand)
+    error = check_grad(
+        lambda x, w, b: N.layer_norm(x, weight=w, bias=b, axis=axis), x, weight, bias, rng=rng(2)
+    )
+    assert error < 1e-7
+
+
+def test_rows_are_the_same_in_blocks(monkeypatch):
+    x, weight, bias = rng().standard_normal((50, 8)), *rng(1).standard_normal((2, 8))
+
+    def both(x):
+        y, pullback = vjp(lambda x, w, b: N.layer_norm(x, weight=w, bias=b), x, weight, bias)
+        return y, *pullback(np.cos(x))
+
+    whole = both(x)
+    for block in (1, 8, 56):  # one row each, one row each, seven rows each
+        monkeypatch.setattr(N, "BLOCK", block)
+        for a, b in zip(both(x), whole, strict=True):
+            assert_close(a, b)
+        assert_close(both(x[::-1])[0], whole[0][::-1])  # not contiguous
+
+
+@pytest.mark.parametrize("f", [N.layer_norm, N.rms_norm])
+def test_an_empty_batch_of_tokens(f):
+    x, weight = np.zeros((0, 3, 4)), np.ones(4)
+    y, pullback = vjp(lambda x, w: f(x, weight=w), x, weight)
+    dx, dweight = pullback(y)
+    assert y.shape == dx.shape == (0, 3, 4)
+    np.testing.assert_array_equal(dweight, np.zeros(4))
+
+
+def test_an_empty_batch_of_images():
+    x = np.zeros((0, 4, 3))
+    stored = N.batch_norm_init(4)
+    for y in (N.group_norm(x, 2), N.instance_norm(x), N.batch_norm(x, running=stored)):
+        assert y.shape == x.shape
+    with pytest.raises(ValueError, match="batch_norm: number of values of x per channel"):
+        N.batch_norm(x)
+
+
+@each_layer
+def test_dtypes_of_values_and_gradients(layer):
+    f, parameters = _layer(layer)
+    for dtype in (np.float16, np.float32):
+        x, *ps = (a.astype(dtype) for a in (images(), *parameters))
+        value, pullback = vjp(f, x, *ps)
+        for a in (value, *pullback(np.ones_like(value))):
+            assert a.dtype == dtype
+    # In half precision the sums are taken in single: 1e-3 is its rounding.
+    wide = f(images(), *parameters)
+    half = f(images().astype(np.float16), *(p.astype(np.float16) for p in parameters))
+    assert_close(half.astype(float), wide, rtol=4e-3, atol=4e-3)
+
+
+def test_squares_that_overflow_are_refused_by_name():
+    x = np.full((3, 4, 2), 1e30, np.float32) * np.arange(4, dtype=np.float32)[:, None]
+    for f in (N.layer_norm, N.rms_norm):
+        with pytest.raises(ValueError, match=f"{f.__name__}: x, and its squares, must be finite"):
+            f(x, axis=1)
+    with pytest.raises(ValueError, match="group_norm: x, and its squares, must be finite"):
+        N.group_norm(x, 1)
+    with pytest.raises(ValueError, match="batch_norm: x, and its squares, must be finite"):
+        N.batch_norm(np.swapaxes(x, 0, 1))
+    # In training they come through, to be seen in the loss.
+    value, _ = vjp(lambda x: N.layer_norm(x * np.inf), np.ones((2, 2)))
+    assert np.isnan(value).all()
+
+
+def test_statistics_of_a_variable():
+    def stats(x):
+        updated.append(N.batch_norm_update(x, N.batch_norm_init(4)))
+        return x
+
+    updated = []
+    vjp(stats, images())
+    for a, b in zip(updated[0], N.batch_norm_update(images(), N.batch_norm_init(4)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.referee
@@ -161,7 +265,7 @@ def test_jax_agrees(layer):
     jax = pytest.importorskip("jax")
     import jax.numpy as jnp
 
-    f, vjp, more = LAYERS[layer]
+    f, more = LAYERS[layer]
     axes = {"batch": (0, 2, 3), "layer": (1,), "rms": (1,), "instance": (2, 3)}
 
     def reference(x, weight):
@@ -183,7 +287,7 @@ def test_jax_agrees(layer):
     dx, dweight = pull(cotangent)
     # atol: float32 rounding of sums of up to 30 terms of size 1, where the result is near 0
     assert_close(f(x, weight=weight, **more), np.asarray(y), atol=1e-5)
-    mine = vjp(cotangent, x, weight=weight, **more)
+    mine = vjp(lambda x, weight: f(x, weight=weight, **more), x, weight)[1](cotangent)
     assert_close(mine[0], np.asarray(dx), atol=1e-5)
     assert_close(mine[1], np.asarray(dweight), atol=1e-5)
 
@@ -289,7 +393,7 @@ def test_a_batch_of_two_becomes_plus_and_minus_one():
     x = rng().standard_normal((2, 1000)) * 10.0 ** rng(1).integers(-2, 3, 1000)
     y = N.batch_norm(x, eps=TINY)
     assert_close(np.abs(y), np.ones_like(y))
-    dx, _, _ = N.batch_norm_vjp(rng(2).standard_normal(x.shape), x, eps=TINY)
+    (dx,) = vjp(N.batch_norm, x, eps=TINY)[1](rng(2).standard_normal(x.shape))
     # No gradient comes back: the rounding of numbers of the size of 1/std.
     assert (np.abs(dx) * x.std(axis=0)).max() < 1e-12
 
@@ -398,7 +502,7 @@ def test_layer_norm_adds_neither_noise_nor_a_penalty():
     first, second = N.batch_norm(x)[0], N.batch_norm(x[[0, 1, 2, 3]])[0]
     assert np.abs(first - second).max() > 0.1
     # No penalty either: a weight's size before the norm has no gradient.
-    dx, _, _ = N.layer_norm_vjp(rng(2).standard_normal(x.shape), x, eps=TINY)
+    (dx,) = vjp(N.layer_norm, x, eps=TINY)[1](rng(2).standard_normal(x.shape))
     assert np.abs(np.sum(dx * x, axis=1)).max() < 1e-12
 
 
@@ -581,21 +685,13 @@ def test_gradients_of_training_by_differences():
             log_norm = np.log(np.exp(logits).sum(axis=1))
             return np.mean(log_norm - logits[np.arange(10), y])
 
-        done = T._forward(net, x, norm, jitter)
-        p = np.exp(done.logits)
-        p /= p.sum(axis=1, keepdims=True)
-        p[np.arange(10), y] -= 1
-        grads = T._backward(net, done, p / 10, norm, jitter)
-        for field in range(2 if norm == "none" else 3):
-            field = (0, 2, 1)[field]
-            for layer in range(len(net[field])):
-                direction = rng(5).standard_normal(net[field][layer].shape)
-                values = []
-                for sign in (1, -1):
-                    parts = [list(part) for part in net]
-                    parts[field][layer] = parts[field][layer] + sign * 1e-6 * direction
-                    values.append(loss(T.Net(*parts)))
-                numeric = (values[0] - values[1]) / 2e-6
-                analytic = np.sum(direction * grads[field][layer])
-                # central differences in float64
-                assert_close(analytic, numeric, rtol=1e-5, atol=1e-8)
+        (value, before), grads = value_and_grad(T._loss, has_aux=True)(net, x, y, norm, jitter)
+        assert_close(value, loss(net))
+        assert_close(before[0], x @ net.weights[0].T)
+        direction = tree_map(lambda w: rng(3).standard_normal(w.shape), net)
+        ahead, behind = (
+            loss(tree_map(lambda w, d, h=h: w + h * d, net, direction)) for h in (1e-6, -1e-6)
+        )
+        pairs = zip(tree_leaves(grads), tree_leaves(direction), strict=True)
+        slope = sum(np.sum(g * d) for g, d in pairs)
+        assert_close(slope, (ahead - behind) / 2e-6, rtol=1e-6)  # rounding of the difference

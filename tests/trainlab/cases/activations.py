@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tests.trainlab.cases.case import Case
-from trainlab import activations
+from trainlab import activations, gelu
 
-BAD_ARRAYS = ["text", [[1.0], [1.0, 2.0]], np.array([1j]), np.array([np.nan]), np.array([])]
+BAD_ARRAYS = ["text", [[1.0], [1.0, 2.0]], np.array([1j]), np.array([np.nan])]
 
 
 def _make(rng, dtype):
@@ -32,10 +32,27 @@ def _with_slope(name):
     )
 
 
-PLAIN = ["identity", "sigmoid", "tanh", "relu", "selu", "gelu"]
+PLAIN = ["identity", "sigmoid", "tanh", "relu", "selu"]
 CASES = [
     *(_plain(name + end) for name in PLAIN for end in ("", "_derivative")),
-    _plain("normal_cdf"),
+    *(_plain(name) for name in ("silu", "softplus", "normal_cdf", "gelu_derivative")),
+    *(
+        Case(
+            gelu.gelu,
+            lambda rng, dtype, form=form: _make(rng, dtype) | {"approximate": form},
+            {"x": BAD_ARRAYS, "approximate": ["erf", None, True]},
+            shape_of="x",
+            extreme=[lambda rng, dtype, form=form: _huge(rng, dtype) | {"approximate": form}],
+        )
+        for form in ("none", "tanh")
+    ),
+    Case(
+        activations.elu,
+        lambda rng, dtype: _make(rng, dtype) | {"alpha": 0.5},
+        {"x": BAD_ARRAYS, "alpha": [np.inf, "1", None, True]},
+        shape_of="x",
+        extreme=[_huge],
+    ),
     _with_slope("leaky_relu"),
     _with_slope("leaky_relu_derivative"),
 ]

@@ -21,10 +21,6 @@ def _huge(rng, dtype):
     return {"x": np.full((3, 4), 1e300, dtype), "mask": MASK, "p": 0.5}
 
 
-def _backward(rng, dtype):
-    return {"cotangent": rng.standard_normal((3, 4)).astype(dtype), "mask": MASK, "p": 0.5}
-
-
 def _connect(rng, dtype):
     return {
         "x": rng.standard_normal((2, 4)).astype(dtype),
@@ -32,10 +28,6 @@ def _connect(rng, dtype):
         "mask": MASK,
         "p": 0.3,
     }
-
-
-def _connect_backward(rng, dtype):
-    return {"cotangent": rng.standard_normal((2, 3)).astype(dtype), **_connect(rng, dtype)}
 
 
 def _regression(rng, dtype):
@@ -96,12 +88,6 @@ CASES = [
         extreme=[_huge],
     ),
     Case(
-        d.dropout_vjp,
-        _backward,
-        bad={"cotangent": [NAN, "x"], "mask": BAD_MASK, "p": BAD_P, "scaling": BAD_SCALING},
-        shape_of="cotangent",
-    ),
-    Case(
         d.dropout_test,
         lambda rng, dtype: {"x": rng.standard_normal((3, 4)).astype(dtype), "p": 0.5},
         bad={"x": [NAN, "x"], "p": BAD_P, "scaling": BAD_SCALING},
@@ -111,17 +97,6 @@ CASES = [
         d.drop_connect,
         _connect,
         bad={"x": BAD_X2, "weight": [np.ones(4), np.ones((3, 5))], "mask": BAD_MASK, "p": BAD_P},
-    ),
-    Case(
-        d.drop_connect_vjp,
-        _connect_backward,
-        bad={
-            "cotangent": [np.ones((2, 4)), np.ones(3)],
-            "x": BAD_X2,
-            "weight": [np.ones(4), np.ones((3, 5))],
-            "mask": BAD_MASK,
-            "p": BAD_P,
-        },
     ),
     Case(
         statistics.dropout_moments,

@@ -7,13 +7,11 @@ import numpy as np
 from tests.trainlab.cases.case import Case
 from trainlab.bit_patterns import bit_string, decode, encode, neighbors
 from trainlab.formats import BF16, E4M3, E5M2, FP16, FP32, round_to, spacing, stochastic_round
-from trainlab.int8 import Int8Code, from_int8, int8_code, to_int8
 from trainlab.summation import running_sum
 
 NO_FLOATS = ["text", None, 1j, np.zeros(2, dtype=np.float16)]
 NO_FORMAT = [None, "FP16", 16]
 NO_BOOL = ["yes", 2, None]
-CODE = Int8Code(0.01, 3, -128)
 
 
 def _numbers(rng, dtype):
@@ -105,34 +103,5 @@ CASES = [
             }
             for method in ("naive", "kahan", "pairwise", "stochastic")
         ],
-    ),
-    Case(
-        int8_code,
-        lambda rng, dtype: {"low": -0.5, "high": 2.0, "symmetric": False},
-        bad={
-            "low": [0.1, np.nan, -np.inf, "0"],
-            "high": [-0.1, np.nan, np.inf, None],
-            "symmetric": NO_BOOL,
-        },
-        keeps_dtype=False,
-        extreme=[lambda rng, dtype: {"low": -1e-300, "high": 1e-300, "symmetric": True}],
-    ),
-    Case(
-        to_int8,
-        lambda rng, dtype: {"x": rng.standard_normal((3, 4)).astype(dtype), "code": CODE},
-        bad={
-            "x": ["text", None, [np.nan], [np.inf]],
-            "code": [None, (0.1, 0, -128), Int8Code(0.0, 0, -128), Int8Code(0.1, 200, -128)],
-        },
-        shape_of="x",
-        keeps_dtype=False,
-        extreme=[lambda rng, dtype: {"x": np.array([1e300, -1e300, 0.0]), "code": CODE}],
-    ),
-    Case(
-        from_int8,
-        lambda rng, dtype: {"q": rng.integers(-128, 128, (3, 4)), "code": CODE},
-        bad={"q": [0.5, "a", 128, [-129]], "code": [None, Int8Code(-1.0, 0, -128)]},
-        shape_of="q",
-        keeps_dtype=False,
     ),
 ]
