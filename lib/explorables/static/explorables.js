@@ -151,22 +151,37 @@
     }
   }
 
+  const explorers = new Map(); // figure -> its Explorer
+  const near = new IntersectionObserver(function (entries) {
+    entries.filter((e) => e.isIntersecting).forEach(function (e) {
+      near.unobserve(e.target);
+      explorers.get(e.target).fetch();
+    });
+  }, { rootMargin: "800px 0px" });
+
+  /* Whether the browser has read a figure to its end: then something follows it. */
+  function whole(figure) {
+    if (document.readyState !== "loading") return true;
+    for (let node = figure; node; node = node.parentNode) if (node.nextSibling) return true;
+    return false;
+  }
+
+  /* Bring the figures to life that are there so far. */
   function start() {
-    const near = new IntersectionObserver(function (entries) {
-      entries.filter((e) => e.isIntersecting).forEach(function (e) {
-        near.unobserve(e.target);
-        explorers.get(e.target).fetch();
-      });
-    }, { rootMargin: "800px 0px" });
-    const explorers = new Map();
-    document.querySelectorAll("figure.explorer[data-host=baked]").forEach(function (figure) {
+    const figures = Array.from(document.querySelectorAll("figure.explorer[data-host=baked]"));
+    figures.filter((figure) => !explorers.has(figure) && whole(figure)).forEach(function (figure) {
       explorers.set(figure, new Explorer(figure));
       near.observe(figure);
     });
   }
 
   window.explorables = { receive: receive };
-  // As soon as the page is parsed: DOMContentLoaded would wait for the scripts of the theme.
-  if (document.readyState !== "loading") start();
-  else document.addEventListener("readystatechange", start, { once: true });
+  // A long page takes a second to read; the figure at its top need not wait for the end, nor any
+  // for DOMContentLoaded, which waits for the scripts of the theme.
+  const reading = setInterval(start, 40);
+  document.addEventListener("readystatechange", function () {
+    clearInterval(reading);
+    start();
+  });
+  start();
 })();
