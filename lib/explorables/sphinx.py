@@ -77,14 +77,10 @@ class StatesCollector(EnvironmentCollector):
         """Nothing to do: the renderer has put the states down."""
 
 
-def _add_assets(app: Sphinx, pagename: str, _template: str, context: Any, _tree: Any) -> None:
-    states = _written(app.env).get(pagename)
-    if states:
+def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
+    if pagename in _written(app.env):
+        # Not deferred: figures come to life while the rest of a long page is still read.
         app.add_js_file("explorables.js", loading_method="async", fetchpriority="high")
-        # The first explorer of a page stands near its top: its states come with the page.
-        url = context["pathto"](f"_static/explorers/{next(iter(states))}", resource=True)
-        preload = f'<link rel="preload" as="script" href="{url}">\n'
-        context["metatags"] = preload + context.get("metatags", "")
 
 
 def _write_files(app: Sphinx, exception: Exception | None) -> None:
