@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from .controls import Choice, Control, Steps, Toggle, Value
+from .controls import Choice, Control, Flips, Number, Seed, Steps, Toggle, Value
 from .explorer import Explorer, State
 from .picture import Picture
-from .states import Shown
+from .shown import Shown
 
 __all__ = ["figure_html", "readout_html"]
 
@@ -38,6 +38,8 @@ def _control_html(control: Control, ident: str, value: Value) -> str:
     position = control.values.index(value)
     if isinstance(control, Steps):
         last = len(control.values) - 1
+        if control.between:
+            common += _attributes(data_between=control.between)
         field = (
             f'<input type="range" min="0" max="{last}" step="1" value="{position}"{common}'
             f"{_attributes(aria_valuetext=control.text(value))}>"
@@ -79,13 +81,47 @@ def readout_html(rows: list[tuple[str, float, str]]) -> str:
     )
 
 
-def _live_note(explorer: Explorer) -> str:
-    labels = [c.label.lower() for c in explorer.controls if c.live_only]
-    if not labels:
-        return ""
+def _live_field(control: Control, ident: str) -> str:
+    """Return a control that only Python can answer."""
+    label = f'<label for="{ident}">{escape(control.label)}</label>'
+    output = f'<output for="{ident}" aria-live="off" hidden></output>'
+    common = _attributes(id=ident, name=control.name, autocomplete="off", value=control.default)
+    if isinstance(control, Flips):
+        bits = "".join(
+            f'<button type="button" data-bit="{bit}" aria-pressed="false" '
+            f'aria-label="flip bit {bit}">{bit}</button>'
+            for bit in reversed(range(control.width))
+        )
+        return (
+            f'<fieldset class="explorer-flips"><legend>{escape(control.label)}</legend>'
+            f'<input type="hidden" data-kind="flips"{common}>{bits}{output}</fieldset>'
+        )
+    if isinstance(control, Number):
+        bounds = _attributes(min=control.low, max=control.high)
+        return _row(label, f'<input type="number" step="any"{bounds}{common}>', output)
+    if isinstance(control, Seed):
+        return _row(label, f'<input type="number" step="1" min="0"{common}>', output)
+    return _row(label, f'<input type="text" maxlength="10000" spellcheck="false"{common}>', output)
+
+
+def _live_html(explorer: Explorer, ident: str) -> str:
+    """Return what Python in the page adds: hidden until a script finds that it can be had."""
+    only = [c for c in explorer.controls if c.live_only]
+    fields = "".join(_live_field(c, f"{ident}-{c.name}") for c in only)
+    note = ""
+    if only:
+        labels = escape(", ".join(c.label.lower() for c in only))
+        note = f'<p class="explorer-note">Run the page as a notebook to set also: {labels}.</p>'
+        fields = (
+            '<div class="explorer-live" role="group" aria-label="Computed in this page" '
+            f"data-live-only hidden>{fields}</div>"
+        )
     return (
-        '<p class="explorer-note" data-live-only>Run the page as a notebook to set also: '
-        f"{escape(', '.join(labels))}.</p>"
+        f'{note}{fields}<p class="explorer-buttons">'
+        '<button type="button" data-action="live" hidden>Compute live</button>'
+        '<button type="button" data-action="stop" hidden>Stop</button></p>'
+        '<p class="explorer-progress" role="status" hidden><span></span> '
+        '<progress aria-label="downloaded"></progress> <small aria-hidden="true"></small></p>'
     )
 
 
@@ -120,12 +156,13 @@ def figure_html(explorer: Explorer, picture: Picture, shown: Shown, *, states_ur
         f"{''.join(_controls_html(explorer, ident, state))}"
         '<button type="button" class="explorer-reset" data-action="reset" disabled>Reset</button>'
         "</div>"
-        f"{_live_note(explorer)}"
+        f"{_live_html(explorer, ident)}"
         f'<div class="explorer-picture explorer-{picture.kind}" role="img"'
         f"{_attributes(aria_label=shown.sentence)}>{picture.markup(shown.parts)}</div>"
         f'<p class="explorer-sentence" aria-live="polite">{escape(shown.sentence)}</p>'
         f'<dl class="explorer-readout">{readout_html(shown.rows)}</dl>'
         '<p class="explorer-status" role="status"></p>'
+        '<div class="explorer-trouble" role="alert"></div>'
         f"<figcaption><strong>{escape(explorer.title)}.</strong> "
         f"{escape(explorer.caption)}</figcaption>"
         "</figure>"

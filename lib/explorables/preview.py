@@ -18,7 +18,8 @@ from . import palette
 from .explorer import Explorer, State
 from .page import figure_html
 from .picture import picture_of
-from .states import bake, show_state
+from .shown import show_state
+from .states import bake
 
 __all__ = ["check", "document", "main"]
 

@@ -10,21 +10,12 @@ import gzip
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from .explorer import Explorer, State
+from .explorer import Explorer
 from .picture import Picture, picture_of, styled
+from .shown import Shown, show_state
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_SECONDS",
-    "MAX_STATES",
-    "Baked",
-    "BudgetError",
-    "Shown",
-    "bake",
-    "show_state",
-]
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "MAX_STATES", "Baked", "BudgetError", "bake"]
 
 MAX_STATES = 600
 MAX_BYTES = 120_000  # gzip, all stored states of an explorer
@@ -34,20 +25,6 @@ _SAMPLE = 6
 
 class BudgetError(ValueError):
     """An explorer that would be too large or too slow."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What stands in the page for a state: moving parts, sentence, (label, number, text) rows."""
-
-    state: State
-    parts: list[str]
-    sentence: str
-    rows: list[tuple[str, float, str]]
-
-    def stored(self) -> list[Any]:
-        """Return what the script of a page needs to show it; it has the labels already."""
-        return [self.parts, self.sentence, [[repr(number), text] for _, number, text in self.rows]]
 
 
 @dataclass(frozen=True)
@@ -64,27 +41,6 @@ class Baked:
     def gzipped(self) -> int:
         """Bytes that a reader's browser transfers for the stored states."""
         return len(gzip.compress(self.payload.encode(), 6))
-
-
-def show_state(explorer: Explorer, picture: Picture, state: State) -> Shown:
-    """Compute a state, draw what moves and say what is seen.
-
-    Raises
-    ------
-    RuntimeError
-        When the explorer fails; names it and the state.
-    """
-    try:
-        data = explorer.run(**state)
-        parts = picture.parts(data)
-        readout = explorer.readout(data)
-        rows = readout.rows()
-    except Exception as error:
-        raise RuntimeError(
-            f"explorer {explorer.name} failed in the state {json.dumps(state)}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return Shown(state, parts, readout.sentence, rows)
 
 
 def _too_much(explorer: Explorer, what: str) -> BudgetError:
@@ -128,6 +84,11 @@ def bake(explorer: Explorer) -> Baked:
                 done[i] = show_state(explorer, picture, state)
     payload = {
         "controls": [[c.name, list(c.values)] for c in explorer.stored],
+        "live": {
+            "module": explorer.compute.__module__,
+            "layout": picture.layout,
+            "draws": picture.kind == "svg",
+        },
         "states": [done[i].stored() for i in range(count)],
     }
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))

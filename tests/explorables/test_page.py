@@ -8,7 +8,7 @@ import pytest
 from explorables import Steps
 from explorables.page import figure_html
 from explorables.picture import picture_of
-from explorables.states import show_state
+from explorables.shown import show_state
 from tests.explorables.example import compute_wave, digits, make_wave, wave
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from explorables import Readout, Seed, Steps, Toggle, states
 from explorables.picture import picture_of
-from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake, show_state
+from explorables.shown import show_state
+from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake
 from tests.explorables.example import FREQUENCY, SHAPE, compute_wave, make_wave, wave
 
 

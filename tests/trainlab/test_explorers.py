@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from explorables.picture import SvgPicture, picture_of
-from explorables.states import MAX_BYTES, MAX_SECONDS, bake, show_state
+from explorables.shown import show_state
+from explorables.states import MAX_BYTES, MAX_SECONDS, bake
 from trainlab.explorers import registry
 
 EXPLORERS = registry()
