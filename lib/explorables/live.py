@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import importlib.util
 import json
 import sys
 import traceback
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .controls import Control, Value
@@ -22,7 +24,7 @@ from .shown import show_state
 if TYPE_CHECKING:
     from .picture import Picture
 
-__all__ = ["answer", "prepare"]
+__all__ = ["answer", "list_fonts", "prepare"]
 
 _prepared: dict[str, tuple[Explorer, Picture]] = {}
 
@@ -44,6 +46,47 @@ def _alone(module: str) -> types.ModuleType:
             finally:
                 del sys.modules[package]
     return importlib.import_module(module)
+
+
+# Faces of the one family that pictures are drawn in; with the list, matplotlib needs not open its
+# forty fonts to make one.
+FACES = (
+    ("DejaVuSans", "normal", 400),
+    ("DejaVuSans-Bold", "normal", 700),
+    ("DejaVuSans-Oblique", "oblique", 400),
+    ("DejaVuSans-BoldOblique", "oblique", 700),
+)
+
+
+def list_fonts() -> None:
+    """Leave the list of fonts where matplotlib looks for it; called before its first import."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    fonts = [
+        {
+            "fname": f"fonts/ttf/{file}.ttf",
+            "name": "DejaVu Sans",
+            "style": style,
+            "variant": "normal",
+            "weight": weight,
+            "stretch": "normal",
+            "size": "scalable",
+            "__class__": "FontEntry",
+        }
+        for file, style, weight in FACES
+    ]
+    manager = {
+        "_version": 330,  # of matplotlib 3.8; another version ignores the list and makes its own
+        "_FontManager__default_weight": "normal",
+        "default_size": None,
+        "defaultFamily": {"ttf": "DejaVu Sans", "afm": "Helvetica"},
+        "afmlist": [],
+        "ttflist": fonts,
+        "__class__": "FontManager",
+    }
+    place = Path(spec.submodule_search_locations[0]) / "fontlist.json"
+    place.write_text(json.dumps(manager), encoding="utf-8")
 
 
 def prepare(name: str, module: str, layout: str) -> None:

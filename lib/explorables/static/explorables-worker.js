@@ -139,7 +139,7 @@ function loadDrawing(arrived) {
       await arrived;
       tell("Loading matplotlib");
       await load(["matplotlib"]);
-      python.runPython("import explorables.picture");
+      python.runPython("import explorables.live; explorables.live.list_fonts(); import explorables.picture");
     })();
   }
   return drawing;
