@@ -12,6 +12,7 @@ from .numbers import format_number
 __all__ = ["Choice", "Control", "Flips", "Number", "Seed", "Steps", "Text", "Toggle", "Value"]
 
 Value = str | int | float | bool
+BETWEEN = ("", "linear", "log", "whole")
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,23 @@ class Control:
 
 @dataclass(frozen=True)
 class Steps(Control):
-    """Increasing numbers, shown as a slider that moves from one to the next."""
+    """Increasing numbers, shown as a slider that moves from one to the next.
+
+    `between` says what Python in the page, and a kernel, may compute besides the numbers listed:
+    nothing (""), any number in between ("linear", or "log" where they grow by factors), or any
+    whole number ("whole").
+    """
 
     steps: Sequence[float]
     default: float
     unit: str = ""
+    between: str = ""
 
     def __post_init__(self) -> None:
+        if self.between not in BETWEEN:
+            raise ValueError(
+                f"control {self.name!r}: between must be one of {BETWEEN}; got {self.between!r}"
+            )
         if any(isinstance(v, bool) or not math.isfinite(v) for v in self.steps) or any(
             b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)
         ):
@@ -97,7 +108,18 @@ class Steps(Control):
 
     def allows(self, value: Value) -> bool:
         """Tell whether the control can take this value; 2 and 2.0 are one number."""
-        return not isinstance(value, (str, bool)) and value in self.steps
+        if isinstance(value, (str, bool)):
+            return False
+        inside = self.steps[0] <= value <= self.steps[-1]
+        fits = self.between != "whole" or float(value).is_integer()
+        return value in self.steps or (bool(self.between) and inside and fits)
+
+    def allowed(self) -> str:
+        """Say in words which values the control takes."""
+        if not self.between:
+            return super().allowed()
+        kind = "whole number" if self.between == "whole" else "number"
+        return f"a {kind} in [{self.steps[0]:g}, {self.steps[-1]:g}]"
 
 
 @dataclass(frozen=True)

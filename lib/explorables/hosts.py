@@ -24,7 +24,7 @@ class PageBundle:
         digest = hashlib.sha256(baked.payload.encode()).hexdigest()[:12]
         self._file = f"{explorer.name}.{digest}.js"
         self._script = f'explorables.receive("{explorer.name}",{baked.payload});\n'
-        self._sentence = baked.default[1]
+        self._sentence = baked.default.sentence
         self._html = figure_html(
             explorer, baked.picture, baked.default, states_url=f"explorers/{self._file}"
         )

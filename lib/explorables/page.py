@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from .controls import Choice, Control, Steps, Toggle
-from .explorer import Explorer
+from .controls import Choice, Control, Flips, Number, Seed, Steps, Toggle, Value
+from .explorer import Explorer, State
 from .picture import Picture
+from .shown import Shown
 
 __all__ = ["figure_html", "readout_html"]
 
@@ -18,12 +19,11 @@ def _attributes(**values: Any) -> str:
     return "".join(f' {k.replace("_", "-")}="{escape(str(v))}"' for k, v in values.items())
 
 
-def _output(control: Control, ident: str, *, shown: bool) -> str:
+def _output(control: Control, ident: str, value: Value, *, hidden: bool = False) -> str:
     # The element that is moved already says its value: no second announcement.
-    hidden = "" if shown else " hidden"
     return (
-        f'<output for="{ident}" aria-live="off"{hidden}>'
-        f"{escape(control.text(control.default))}</output>"
+        f'<output for="{ident}" aria-live="off"{" hidden" if hidden else ""}>'
+        f"{escape(control.text(value))}</output>"
     )
 
 
@@ -31,18 +31,20 @@ def _row(*elements: str, more: str = "") -> str:
     return f'<div class="explorer-control{more}">{"".join(elements)}</div>'
 
 
-def _control_html(control: Control, ident: str) -> str:
+def _control_html(control: Control, ident: str, value: Value) -> str:
     label = f'<label for="{ident}">{escape(control.label)}</label>'
     texts = json.dumps([control.text(v) for v in control.values], ensure_ascii=False)
     common = _attributes(id=ident, name=control.name, autocomplete="off", data_texts=texts)
-    position = control.values.index(control.default)
+    position = control.values.index(value)
     if isinstance(control, Steps):
         last = len(control.values) - 1
+        if control.between:
+            common += _attributes(data_between=control.between)
         field = (
             f'<input type="range" min="0" max="{last}" step="1" value="{position}"{common}'
-            f"{_attributes(aria_valuetext=control.text(control.default))}>"
+            f"{_attributes(aria_valuetext=control.text(value))}>"
         )
-        return _row(label, field, _output(control, ident, shown=True))
+        return _row(label, field, _output(control, ident, value))
     if isinstance(control, Choice):
         options = "".join(
             f'<option value="{i}"{" selected" if i == position else ""}>'
@@ -50,13 +52,13 @@ def _control_html(control: Control, ident: str) -> str:
             for i, v in enumerate(control.values)
         )
         field = f"<select{common}>{options}</select>"
-        return _row(label, field, _output(control, ident, shown=False))
-    checked = " checked" if control.default else ""
+        return _row(label, field, _output(control, ident, value, hidden=True))
+    checked = " checked" if value else ""
     field = f'<input type="checkbox"{common}{checked}>'
-    return _row(field, label, _output(control, ident, shown=False), more=" explorer-check")
+    return _row(field, label, _output(control, ident, value, hidden=True), more=" explorer-check")
 
 
-def _controls_html(explorer: Explorer, ident: str) -> Iterator[str]:
+def _controls_html(explorer: Explorer, ident: str, state: State) -> Iterator[str]:
     group = ""
     for control in explorer.stored:
         wanted = control.group if isinstance(control, Toggle) else ""
@@ -66,7 +68,7 @@ def _controls_html(explorer: Explorer, ident: str) -> Iterator[str]:
             if wanted:
                 yield f'<fieldset class="explorer-group"><legend>{escape(wanted)}</legend>'
             group = wanted
-        yield _control_html(control, f"{ident}-{control.name}")
+        yield _control_html(control, f"{ident}-{control.name}", state[control.name])
     if group:
         yield "</fieldset>"
 
@@ -79,20 +81,52 @@ def readout_html(rows: list[tuple[str, float, str]]) -> str:
     )
 
 
-def _live_note(explorer: Explorer) -> str:
-    labels = [c.label.lower() for c in explorer.controls if c.live_only]
-    if not labels:
-        return ""
+def _live_field(control: Control, ident: str) -> str:
+    """Return a control that only Python can answer."""
+    label = f'<label for="{ident}">{escape(control.label)}</label>'
+    output = f'<output for="{ident}" aria-live="off" hidden></output>'
+    common = _attributes(id=ident, name=control.name, autocomplete="off", value=control.default)
+    if isinstance(control, Flips):
+        bits = "".join(
+            f'<button type="button" data-bit="{bit}" aria-pressed="false" '
+            f'aria-label="flip bit {bit}">{bit}</button>'
+            for bit in reversed(range(control.width))
+        )
+        return (
+            f'<fieldset class="explorer-flips"><legend>{escape(control.label)}</legend>'
+            f'<input type="hidden" data-kind="flips"{common}>{bits}{output}</fieldset>'
+        )
+    if isinstance(control, Number):
+        bounds = _attributes(min=control.low, max=control.high)
+        return _row(label, f'<input type="number" step="any"{bounds}{common}>', output)
+    if isinstance(control, Seed):
+        return _row(label, f'<input type="number" step="1" min="0"{common}>', output)
+    return _row(label, f'<input type="text" maxlength="10000" spellcheck="false"{common}>', output)
+
+
+def _live_html(explorer: Explorer, ident: str) -> str:
+    """Return what Python in the page adds: hidden until a script finds that it can be had."""
+    only = [c for c in explorer.controls if c.live_only]
+    fields = "".join(_live_field(c, f"{ident}-{c.name}") for c in only)
+    note = ""
+    if only:
+        labels = escape(", ".join(c.label.lower() for c in only))
+        note = f'<p class="explorer-note">Run the page as a notebook to set also: {labels}.</p>'
+        fields = (
+            '<div class="explorer-live" role="group" aria-label="Computed in this page" '
+            f"data-live-only hidden>{fields}</div>"
+        )
     return (
-        '<p class="explorer-note" data-live-only>Run the page as a notebook to set also: '
-        f"{escape(', '.join(labels))}.</p>"
+        f'{note}{fields}<p class="explorer-buttons">'
+        '<button type="button" data-action="live" hidden>Compute live</button>'
+        '<button type="button" data-action="stop" hidden>Stop</button></p>'
+        '<p class="explorer-progress" role="status" hidden><span></span> '
+        '<progress aria-label="downloaded"></progress> <small aria-hidden="true"></small></p>'
     )
 
 
-def figure_html(
-    explorer: Explorer, picture: Picture, default: list[Any], *, states_url: str
-) -> str:
-    """Return the explorer in its default state.
+def figure_html(explorer: Explorer, picture: Picture, shown: Shown, *, states_url: str) -> str:
+    """Return the explorer in one state.
 
     Parameters
     ----------
@@ -100,15 +134,13 @@ def figure_html(
         What is shown.
     picture : Picture
         Its still part.
-    default : list
-        The entry of the default state, as `states.entry` returns it.
+    shown : Shown
+        The state, as `states.show_state` returns it; a reset comes back to it.
     states_url : str
         Where the other states are, relative to the folder of the script.
     """
     ident = "explorer-" + explorer.name.replace(".", "-").replace("_", "-")
-    parts, sentence, _ = default
-    rows = explorer.readout(explorer.run()).rows()
-    state = {c.name: c.default for c in explorer.stored}
+    state = {c.name: shown.state[c.name] for c in explorer.stored}
     attributes = _attributes(
         id=ident,
         data_explorer=explorer.name,
@@ -121,15 +153,16 @@ def figure_html(
     return (
         f'<figure class="explorer"{attributes}>'
         f'<div class="explorer-controls" role="group" aria-label="Controls">'
-        f"{''.join(_controls_html(explorer, ident))}"
+        f"{''.join(_controls_html(explorer, ident, state))}"
         '<button type="button" class="explorer-reset" data-action="reset" disabled>Reset</button>'
         "</div>"
-        f"{_live_note(explorer)}"
+        f"{_live_html(explorer, ident)}"
         f'<div class="explorer-picture explorer-{picture.kind}" role="img"'
-        f"{_attributes(aria_label=sentence)}>{picture.markup(parts)}</div>"
-        f'<p class="explorer-sentence" aria-live="polite">{escape(sentence)}</p>'
-        f'<dl class="explorer-readout">{readout_html(rows)}</dl>'
+        f"{_attributes(aria_label=shown.sentence)}>{picture.markup(shown.parts)}</div>"
+        f'<p class="explorer-sentence" aria-live="polite">{escape(shown.sentence)}</p>'
+        f'<dl class="explorer-readout">{readout_html(shown.rows)}</dl>'
         '<p class="explorer-status" role="status"></p>'
+        '<div class="explorer-trouble" role="alert"></div>'
         f"<figcaption><strong>{escape(explorer.title)}.</strong> "
         f"{escape(explorer.caption)}</figcaption>"
         "</figure>"

@@ -23,9 +23,13 @@ from matplotlib.figure import Figure
 
 from . import palette
 from .explorer import Explorer
+from .html_picture import HtmlPicture
 from .style import STYLE
 
 __all__ = ["HtmlPicture", "Panel", "Picture", "SvgPicture", "picture_of", "styled"]
+
+Places = list[list[float]]  # of each axes of a figure: left, bottom, width, height
+Layout = list[Places]
 
 _HEADER = re.compile(r"^.*?</metadata>\s*<defs>\s*<style.*?</style>\s*</defs>", re.S)
 _SPACE = re.compile(r">\s+<")
@@ -161,14 +165,28 @@ class Panel:
             renderer.finalize()
         return _tidy(out.getvalue())
 
-    def freeze(self) -> str:
-        """Lay the figure out without what moves, and return the background."""
+    def lay_out(self) -> Places:
+        """Let matplotlib place the axes, without what moves; they then stay where they are."""
         for artist in self.moving:
             artist.set_visible(False)
         with styled():
             self.figure.draw_without_rendering()
         # From here on the layout stands, whatever the moving artists do.
         self.figure.set_layout_engine("none")
+        for artist in self.moving:
+            artist.set_visible(True)
+        return [[round(v, 6) for v in ax.get_position().bounds] for ax in self.figure.axes]
+
+    def place(self, places: Places) -> None:
+        """Put the axes where they stand in a picture that was laid out elsewhere."""
+        self.figure.set_layout_engine("none")
+        for ax, (left, bottom, width, height) in zip(self.figure.axes, places, strict=True):
+            ax.set_position((left, bottom, width, height))
+
+    def still(self) -> str:
+        """Return the background: the figure without what moves."""
+        for artist in self.moving:
+            artist.set_visible(False)
         background = self._render("still", self.figure)
         for artist in self.moving:
             artist.set_visible(True)
@@ -180,11 +198,15 @@ class Panel:
 
 
 class SvgPicture:
-    """The picture of an explorer that draws: panels of a background and a moving part."""
+    """The picture of an explorer that draws: panels of a background and a moving part.
+
+    With a `layout` (of each panel, the places of its axes) it belongs to a background that was
+    drawn before, perhaps by another matplotlib; then it draws what moves and nothing else.
+    """
 
     kind = "svg"
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explorer, *, layout: Layout | None = None) -> None:
         assert explorer.draw is not None
         assert explorer.update is not None
         self.explorer = explorer
@@ -209,7 +231,13 @@ class SvgPicture:
             raise ValueError(
                 f"explorer {explorer.name}: draw must return the artists that move; got none"
             )
-        self.backgrounds = [p.freeze() for p in self.panels]
+        if layout is None:
+            self.layout = [p.lay_out() for p in self.panels]
+            self.backgrounds = [p.still() for p in self.panels]
+        else:  # the background stands in the page
+            self.layout, self.backgrounds = layout, []
+            for panel, places in zip(self.panels, layout, strict=True):
+                panel.place(places)
 
     def parts(self, data: Any) -> list[str]:
         """Return the moving part of each panel for a state."""
@@ -225,25 +253,6 @@ class SvgPicture:
             )
             for panel, still, part in zip(self.panels, self.backgrounds, parts, strict=True)
         )
-
-
-class HtmlPicture:
-    """The picture of an explorer that returns semantic HTML: one part, no background."""
-
-    kind = "html"
-
-    def __init__(self, explorer: Explorer) -> None:
-        assert explorer.view is not None
-        self.explorer = explorer
-        self._view = explorer.view
-
-    def parts(self, data: Any) -> list[str]:
-        """Return the HTML for a state."""
-        return [_SPACE.sub("><", palette.to_css(self._view(data)).strip())]
-
-    def markup(self, parts: list[str]) -> str:
-        """Return the HTML in the element that a host replaces."""
-        return f'<div class="explorer-part">{parts[0]}</div>'
 
 
 Picture = SvgPicture | HtmlPicture

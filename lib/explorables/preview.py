@@ -15,32 +15,26 @@ import time
 from pathlib import Path
 
 from . import palette
-from .explorer import Explorer
+from .explorer import Explorer, State
 from .page import figure_html
 from .picture import picture_of
-from .states import bake, entry
+from .shown import show_state
+from .states import bake
 
 __all__ = ["check", "document", "main"]
 
 STATIC = Path(__file__).parent / "static"
 
 
-def document(explorer: Explorer, state: dict[str, object], *, dark: bool = False) -> str:
+def document(explorer: Explorer, state: State, *, dark: bool = False) -> str:
     """Return a page that holds the explorer in one state and nothing else."""
     picture = picture_of(explorer)
-    shown = entry(explorer, picture, {**explorer.defaults, **state})  # type: ignore[dict-item]
+    shown = show_state(explorer, picture, {**explorer.defaults, **state})
     css = palette.stylesheet("html", "html[data-theme=dark]")
     css += (STATIC / "explorables.css").read_text(encoding="utf-8")
     extra = Path("book/_static")
     css += "".join(p.read_text(encoding="utf-8") for p in sorted(extra.glob("*.css")))
-    rows = [(float(n), t) for n, t in shown[2]]
-    labels = [label for label, _, _ in explorer.readout(explorer.run(**state)).rows()]  # type: ignore[arg-type]
     body = figure_html(explorer, picture, shown, states_url="")
-    numbers = "".join(
-        f"<dt>{label}</dt><dd>{text}</dd>" for label, (_, text) in zip(labels, rows, strict=True)
-    )
-    head, _, tail = body.partition('<dl class="explorer-readout">')
-    body = f'{head}<dl class="explorer-readout">{numbers}{tail[tail.index("</dl>") :]}'
     theme = "dark" if dark else "light"
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
@@ -74,8 +68,8 @@ def check(explorer: Explorer) -> str:
     baked = bake(explorer)
     fresh_picture = picture_of(explorer)
     for state in list(explorer.corners())[:8]:
-        moved = entry(explorer, baked.picture, state)
-        fresh = entry(explorer, fresh_picture, state)
+        moved = show_state(explorer, baked.picture, state)
+        fresh = show_state(explorer, fresh_picture, state)
         if moved != fresh:
             raise AssertionError(f"{explorer.name}: the picture of {state} depends on history")
     return (

@@ -8,6 +8,7 @@ style sheet to the pages that need them.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.environment.collectors import EnvironmentCollector
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 
-from . import palette
+from . import palette, runtime
 from .hosts import HOST_VARIABLE, MIME
 
 __all__ = ["ExplorerRenderer", "setup"]
 
 STATIC = Path(__file__).parent / "static"
+logger = logging.getLogger(__name__)
 
 
 def _written(env: BuildEnvironment) -> dict[str, dict[str, str]]:
@@ -79,7 +82,28 @@ class StatesCollector(EnvironmentCollector):
 
 def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
     if pagename in _written(app.env):
-        app.add_js_file("explorables.js", loading_method="async")
+        # Not deferred: figures come to life while the rest of a long page is still read.
+        offer: dict[str, Any] = {"data-runtime": runtime.MANIFEST} if _runtime(app) else {}
+        app.add_js_file("explorables.js", loading_method="async", fetchpriority="high", **offer)
+
+
+def _runtime(app: Sphinx) -> Path | None:
+    """Return the folder of the runtime, if the book has it."""
+    folder = Path(app.srcdir) / app.config.explorables_runtime
+    return folder if app.config.explorables_runtime and runtime.complete(folder) else None
+
+
+def _write_runtime(app: Sphinx, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    folder, static = _runtime(app), Path(app.outdir) / "_static"
+    if folder is None:
+        shutil.rmtree(static / Path(runtime.MANIFEST).parent, ignore_errors=True)
+        logger.info("No Python for the browser: explorers show what was computed ahead.")
+        return
+    packages = [Path(app.srcdir) / p for p in app.config.explorables_packages]
+    size = runtime.install(folder, static, packages)
+    logger.info("Python for the browser: %.1f MB, loaded when a reader asks for it.", size / 1e6)
 
 
 def _write_files(app: Sphinx, exception: Exception | None) -> None:
@@ -121,7 +145,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _write_palette)
     app.add_env_collector(StatesCollector)
     app.connect("html-page-context", _add_assets)
+    app.add_config_value("explorables_runtime", "", "html")
+    app.add_config_value("explorables_packages", [], "html")
     app.connect("build-finished", _write_files)
+    app.connect("build-finished", _write_runtime)
     app.add_css_file("explorables-palette.css")
     app.add_css_file("explorables.css")
     return {

@@ -10,12 +10,12 @@ import gzip
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from .explorer import Explorer, State
+from .explorer import Explorer
 from .picture import Picture, picture_of, styled
+from .shown import Shown, show_state
 
-__all__ = ["MAX_BYTES", "MAX_SECONDS", "MAX_STATES", "Baked", "BudgetError", "bake", "entry"]
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "MAX_STATES", "Baked", "BudgetError", "bake"]
 
 MAX_STATES = 600
 MAX_BYTES = 120_000  # gzip, all stored states of an explorer
@@ -29,11 +29,11 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True)
 class Baked:
-    """A pre-computed explorer: its picture, the entry of each state, what it cost."""
+    """A pre-computed explorer: its picture, the default state, all states, what they cost."""
 
     explorer: Explorer
     picture: Picture
-    default: list[Any]
+    default: Shown
     payload: str
     seconds: float
 
@@ -41,27 +41,6 @@ class Baked:
     def gzipped(self) -> int:
         """Bytes that a reader's browser transfers for the stored states."""
         return len(gzip.compress(self.payload.encode(), 6))
-
-
-def entry(explorer: Explorer, picture: Picture, state: State) -> list[Any]:
-    """Compute and draw a state: [moving parts, sentence, [[number, text] of each readout]].
-
-    Raises
-    ------
-    RuntimeError
-        When the explorer fails; names it and the state.
-    """
-    try:
-        data = explorer.run(**state)
-        parts = picture.parts(data)
-        readout = explorer.readout(data)
-        rows = readout.rows()
-    except Exception as error:
-        raise RuntimeError(
-            f"explorer {explorer.name} failed in the state {json.dumps(state)}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return [parts, readout.sentence, [[repr(number), text] for _, number, text in rows]]
 
 
 def _too_much(explorer: Explorer, what: str) -> BudgetError:
@@ -88,26 +67,29 @@ def bake(explorer: Explorer) -> Baked:
         raise _too_much(explorer, f"{count} states, at most {MAX_STATES} are allowed")
     picture = picture_of(explorer)
     states = list(explorer.states())
-    default = entry(explorer, picture, explorer.defaults)  # also warms what is cached
+    default = show_state(explorer, picture, explorer.defaults)  # also warms what is cached
 
     start = time.process_time()
-    sample = states[:: max(count // _SAMPLE, 1)]
+    step = max(count // _SAMPLE, 1)
     with styled():
-        for state in sample:
-            entry(explorer, picture, state)
-    estimate = (time.process_time() - start) / len(sample) * count
-    if estimate > MAX_SECONDS:
-        raise _too_much(
-            explorer,
-            f"about {estimate:.0f} s of computing, at most {MAX_SECONDS:.0f} s are allowed",
-        )
-
-    start = time.process_time()
-    with styled():
-        entries = [entry(explorer, picture, state) for state in states]
+        done = {i: show_state(explorer, picture, states[i]) for i in range(0, count, step)}
+        estimate = (time.process_time() - start) / len(done) * count
+        if estimate > MAX_SECONDS:
+            raise _too_much(
+                explorer,
+                f"about {estimate:.0f} s of computing, at most {MAX_SECONDS:.0f} s are allowed",
+            )
+        for i, state in enumerate(states):
+            if i not in done:
+                done[i] = show_state(explorer, picture, state)
     payload = {
         "controls": [[c.name, list(c.values)] for c in explorer.stored],
-        "states": entries,
+        "live": {
+            "module": explorer.compute.__module__,
+            "layout": picture.layout,
+            "draws": picture.kind == "svg",
+        },
+        "states": [done[i].stored() for i in range(count)],
     }
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     baked = Baked(explorer, picture, default, text, time.process_time() - start)

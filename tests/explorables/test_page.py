@@ -8,7 +8,7 @@ import pytest
 from explorables import Steps
 from explorables.page import figure_html
 from explorables.picture import picture_of
-from explorables.states import entry
+from explorables.shown import show_state
 from tests.explorables.example import compute_wave, digits, make_wave, wave
 
 
@@ -31,11 +31,10 @@ class Elements(HTMLParser):
         return [a for t, a in self.tags if t == tag and wanted.items() <= a.items()]
 
 
-def html_of(explorer):
+def html_of(explorer, **state):
     picture = picture_of(explorer)
-    return figure_html(
-        explorer, picture, entry(explorer, picture, explorer.defaults), states_url="explorers/x.js"
-    )
+    shown = show_state(explorer, picture, {**explorer.defaults, **state})
+    return figure_html(explorer, picture, shown, states_url="explorers/x.js")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +75,18 @@ def test_default_picture_text_alternative_and_numbers_stand_in_the_page(page):
     assert len(page.all("svg")) == 2
     assert [a["data-value"] for a in page.all("dd")] == [repr(wave.run().y.max().item()), "1.0"]
     assert "Left a line, right dots." in "".join(page.text)
+
+
+def test_another_state_stands_in_controls_picture_and_numbers():
+    state = {"frequency": 4.0, "shape": "cosine", "squared": True}
+    page = Elements(html_of(wave, **state))
+    assert json.loads(page.all("figure")[0]["data-state"]) == state
+    assert page.all("input", type="range")[0]["value"] == "3"
+    assert "checked" in page.all("input", type="checkbox")[0]
+    assert [o["value"] for o in page.all("option") if "selected" in o] == ["1"]
+    readout = wave.readout(wave.run(**state))
+    assert page.all("div", role="img")[0]["aria-label"] == readout.sentence
+    assert [a["data-value"] for a in page.all("dd")] == [repr(n) for _, n, _ in readout.rows()]
 
 
 def test_live_only_controls_are_named_but_pretend_nothing():

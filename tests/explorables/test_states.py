@@ -4,7 +4,8 @@ import pytest
 
 from explorables import Readout, Seed, Steps, Toggle, states
 from explorables.picture import picture_of
-from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake, entry
+from explorables.shown import show_state
+from explorables.states import MAX_BYTES, MAX_STATES, BudgetError, bake
 from tests.explorables.example import FREQUENCY, SHAPE, compute_wave, make_wave, wave
 
 
@@ -23,9 +24,9 @@ def test_payload_holds_every_state_in_order(baked):
     assert len(payload["states"]) == 16
     picture = picture_of(wave)
     for stored, state in zip(payload["states"], wave.states(), strict=True):
-        assert stored == entry(wave, picture, state)
+        assert stored == show_state(wave, picture, state).stored()
     position = list(wave.states()).index(wave.defaults)
-    assert payload["states"][position] == baked.default
+    assert payload["states"][position] == baked.default.stored()
 
 
 def test_states_differ(baked):
@@ -34,8 +35,8 @@ def test_states_differ(baked):
 
 
 def test_numbers_of_a_state_keep_all_digits(baked):
-    number, text = baked.default[2][0]
-    assert float(number) == pytest.approx(wave.run().y.max(), rel=0, abs=0)
+    _label, number, text = baked.default.rows[0]
+    assert number == pytest.approx(wave.run().y.max(), rel=0, abs=0)
     assert text == "0.993"
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from explorables.picture import SvgPicture, picture_of
-from explorables.states import MAX_BYTES, MAX_SECONDS, bake, entry
+from explorables.shown import show_state
+from explorables.states import MAX_BYTES, MAX_SECONDS, bake
 from trainlab.explorers import registry
 
 EXPLORERS = registry()
@@ -45,7 +46,7 @@ def test_every_control_changes_picture_and_words(explorer):
         found = set()
         for start in explorer.corners():
             entries = [
-                entry(explorer, picture, {**start, control.name: value})
+                show_state(explorer, picture, {**start, control.name: value}).stored()
                 for value in (control.values[0], control.values[-1], control.default)
             ]
             if len({json.dumps(e[0]) for e in entries}) > 1:

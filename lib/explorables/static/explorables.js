@@ -8,6 +8,7 @@
   "use strict";
 
   const base = document.currentScript.src.replace(/[^/]*$/, "");
+  const runtime = document.currentScript.dataset.runtime; // where the list of its files is, if it is there
   const waiting = new Map(); // explorer name -> what to do with its states
 
   function receive(name, payload) {
@@ -27,6 +28,7 @@
     }).finally(function () { waiting.delete(name); });
   }
 
+  const whole = (positions) => positions.every(Number.isInteger);
   const position = (field) => (field.type === "checkbox" ? Number(field.checked) : Number(field.value));
 
   function place(field, index) {
@@ -34,17 +36,34 @@
     else field.value = String(index);
   }
 
-  function label(field) {
-    const text = JSON.parse(field.dataset.texts)[position(field)];
+  function label(field, words) {
+    const text = words || JSON.parse(field.dataset.texts)[Math.round(position(field))];
     if (field.type === "range") field.setAttribute("aria-valuetext", text);
     const output = field.parentElement.querySelector("output");
     if (output.value !== text) output.value = text;
+  }
+
+  /* The value at a position of a slider, between two of the list where Python computes. */
+  function between(values, at, kind) {
+    const i = Math.min(Math.floor(at), values.length - 2);
+    if (Number.isInteger(at) || !kind) return values[Math.round(at)];
+    const [low, high, part] = [values[i], values[i + 1], at - i];
+    if (kind === "log") return low * Math.pow(high / low, part);
+    const value = low + (high - low) * part;
+    return kind === "whole" ? Math.round(value) : value;
+  }
+
+  /* What only Python can compute: a text, a number, a seed, bits that are flipped. */
+  function typed(field) {
+    if (field.type !== "number") return field.dataset.kind === "flips" ? Number(field.value) : field.value;
+    return field.value === "" ? null : Number(field.value);
   }
 
   class Explorer {
     constructor(figure) {
       this.figure = figure;
       this.fields = Array.from(figure.querySelectorAll(".explorer-controls [name]"));
+      this.extras = Array.from(figure.querySelectorAll(".explorer-live [name]"));
       this.sizes = this.fields.map((field) => JSON.parse(field.dataset.texts).length);
       this.parts = Array.from(figure.querySelectorAll(".explorer-part"));
       this.picture = figure.querySelector(".explorer-picture");
@@ -58,22 +77,34 @@
           : field.tagName === "SELECT" ? Array.from(field.options).findIndex((o) => o.defaultSelected)
             : Number(field.defaultValue));
       this.shown = this.defaults;
+      this.usual = this.extras.map((field) => field.defaultValue);
       this.restore(this.defaults);
+      this.put(this.usual);
       this.fields.forEach((field) => {
         field.addEventListener("input", () => this.change());
       });
       this.reset.addEventListener("click", () => {
         this.restore(this.defaults);
+        this.put(this.usual);
         this.change();
       });
+      if (python.offered) this.offer();
     }
 
     restore(positions) {
       this.fields.forEach((field, i) => { place(field, positions[i]); label(field); });
     }
 
+    put(values) {
+      this.extras.forEach((field, i) => {
+        field.value = values[i];
+        const bits = field.dataset.kind === "flips" ? field.parentElement.querySelectorAll("[data-bit]") : [];
+        bits.forEach((bit) => bit.setAttribute("aria-pressed", String(Math.floor(Number(values[i]) / 2 ** bit.dataset.bit) % 2 === 1)));
+      });
+    }
+
     change() {
-      this.fields.forEach(label);
+      this.fields.forEach((field) => label(field));
       if (this.payload) return this.show();
       this.figure.setAttribute("aria-busy", "true");
       return this.fetch();
@@ -108,12 +139,20 @@
     /* Show the state of the controls as they stand now: the last change wins. */
     show() {
       const positions = this.fields.map(position);
+      const usual = this.extras.every((field, i) => field.value === this.usual[i]);
+      if (!usual || !whole(positions)) return this.compute(positions);
+      this.question = null; // an answer on its way is of no use any more
       const index = positions.reduce((sum, p, i) => sum * this.sizes[i] + p, 0);
       const entry = this.payload.states[index];
       if (!this.valid(entry)) {
-        this.fail("This picture could not be read. The one shown belongs to the controls as they stand again.");
-        return;
+        return this.fail("This picture could not be read. The one shown belongs to the controls as they stand again.");
       }
+      this.draw(entry);
+      this.shown = positions;
+      return this.settle("");
+    }
+
+    draw(entry) {
       this.parts.forEach((part, i) => { part.innerHTML = entry[0][i]; });
       this.picture.setAttribute("aria-label", entry[1]);
       this.sentence.textContent = entry[1];
@@ -121,8 +160,6 @@
         dd.dataset.value = entry[2][i][0];
         dd.textContent = entry[2][i][1];
       });
-      this.shown = positions;
-      this.settle("");
     }
 
     valid(entry) {
@@ -134,39 +171,186 @@
         entry[2].every((row) => Array.isArray(row) && row.length === 2);
     }
 
+    params(positions) {
+      const params = {};
+      this.payload.controls.forEach((c, i) => {
+        params[c[0]] = between(c[1], positions[i], this.fields[i].dataset.between);
+      });
+      this.extras.forEach((field) => { params[field.name] = typed(field); });
+      return params;
+    }
+
     fail(words) {
       this.restore(this.shown);
       this.settle(words);
     }
 
     settle(words) {
-      if (this.payload) {
-        const state = {};
-        this.payload.controls.forEach((c, i) => { state[c[0]] = c[1][this.shown[i]]; });
-        this.figure.dataset.state = JSON.stringify(state);
-      }
+      if (this.payload) this.figure.dataset.state = JSON.stringify(this.state || this.params(this.shown));
+      this.state = null;
       this.status.textContent = words;
-      this.reset.disabled = this.shown.every((p, i) => p === this.defaults[i]);
+      const usual = this.extras.every((field, i) => field.value === this.usual[i]);
+      this.reset.disabled = usual && this.shown.every((p, i) => p === this.defaults[i]);
       this.figure.setAttribute("aria-busy", "false");
+    }
+
+    // Python in the page ------------------------------------------------------------------
+
+    /* Show what Python could do; nothing of it is loaded before the reader asks. */
+    offer() {
+      const find = (action) => this.figure.querySelector(`[data-action=${action}]`);
+      [this.button, this.stop] = [find("live"), find("stop")];
+      this.progress = this.figure.querySelector(".explorer-progress");
+      this.trouble = this.figure.querySelector(".explorer-trouble");
+      this.figure.querySelectorAll("[data-live-only], [data-action=live]").forEach((e) => { e.hidden = false; });
+      this.figure.querySelectorAll(".explorer-note").forEach((e) => { e.hidden = true; });
+      const warm = () => python.start(this.needsFigure());
+      this.button.addEventListener("pointerenter", warm);
+      this.button.addEventListener("focus", warm);
+      this.button.addEventListener("click", () => this.goLive());
+      this.stop.addEventListener("click", () => python.stop());
+      this.extras.forEach((field) => {
+        field.addEventListener("focus", warm);
+        field.addEventListener("input", () => this.change());
+        if (field.dataset.kind === "flips") this.flips(field);
+      });
+    }
+
+    flips(field) {
+      field.parentElement.querySelectorAll("[data-bit]").forEach((button) => {
+        button.addEventListener("click", () => {
+          const on = button.getAttribute("aria-pressed") !== "true";
+          button.setAttribute("aria-pressed", String(on));
+          field.value = String(Number(field.value) + (on ? 1 : -1) * 2 ** button.dataset.bit);
+          this.change();
+        });
+      });
+    }
+
+    needsFigure() { return Boolean(this.figure.querySelector(".explorer-svg")); }
+
+    goLive() {
+      return (this.loading || this.fetch()).then(() => this.payload && this.compute(this.fields.map(position)));
+    }
+
+    compute(positions) {
+      const question = {};
+      this.question = question;
+      this.figure.setAttribute("aria-busy", "true");
+      const params = this.params(positions);
+      const explorer = Object.assign({ name: this.figure.dataset.explorer }, this.payload.live);
+      setTimeout(() => { if (this.question === question && this.busy()) this.stop.hidden = false; }, 400);
+      return python.ask(this, explorer, params).then((answer) => {
+        if (this.question !== question) return; // the controls have moved on
+        this.live();
+        if (answer.error) return this.refuse(answer, positions);
+        this.trouble.replaceChildren();
+        this.draw(answer.entry);
+        this.fields.forEach((field) => label(field, answer.texts[field.name]));
+        this.shown = positions;
+        this.state = params;
+        this.settle("");
+      }).catch((error) => {
+        if (this.question !== question || error.message === "superseded") return;
+        this.stop.hidden = true;
+        this.fail(error.message === "stopped" ? "Stopped. The picture shows what was there before."
+          : `Python in this page is not to be had: ${error.message}. What was computed ahead goes on answering.`);
+      });
+    }
+
+    live() {
+      this.stop.hidden = true;
+      this.button.hidden = true;
+      this.figure.dataset.host = "live";
+      this.fields.filter((f) => f.dataset.between).forEach((f) => { f.step = "0.05"; });
+    }
+
+    /* What was asked cannot be computed: words under the figure, the traceback folded. */
+    refuse(answer, positions) {
+      const words = document.createElement("p");
+      words.textContent = answer.error;
+      const details = document.createElement("details");
+      details.innerHTML = "<summary>Traceback</summary><pre></pre>";
+      details.querySelector("pre").textContent = answer.traceback;
+      this.trouble.replaceChildren(words, details);
+      const numeric = positions.map((p, i) => (whole([p]) ? p : this.shown[i]));
+      this.restore(numeric);
+      this.settle("");
     }
   }
 
-  function start() {
-    const near = new IntersectionObserver(function (entries) {
-      entries.filter((e) => e.isIntersecting).forEach(function (e) {
-        near.unobserve(e.target);
-        explorers.get(e.target).fetch();
+  /* The one Python of the page, started when a reader first asks. */
+  const python = {
+    offered: Boolean(runtime) && location.protocol.startsWith("http") && "Worker" in window && "WebAssembly" in window,
+    live: null,
+
+    start(draws) {
+      if (!this.live) {
+        const address = new URL(runtime, base).href;
+        const progress = (message) => this.report(message);
+        this.live = import(base + "explorables-live.js").then((m) => new m.Live(address, draws, progress));
+        this.live.then((live) => live.ready).then(() => this.report(null), () => { this.report(null); this.live = null; });
+      }
+      return this.live;
+    },
+
+    ask(figure, explorer, params) {
+      const live = this.start(explorer.draws);
+      return live.then((it) => it.ask(figure, explorer, params));
+    },
+
+    stop() {
+      if (this.live) this.live.then((it) => it.end("stopped"));
+      this.live = null; // the next question starts another
+    },
+
+    report(message) {
+      explorers.forEach(function (explorer) {
+        if (!explorer.progress) return;
+        explorer.progress.hidden = !message || !explorer.busy();
+        if (!message || !explorer.busy()) return;
+        const bar = explorer.progress.querySelector("progress");
+        bar.max = message.total || 1;
+        bar.value = message.loaded;
+        const megabytes = (n) => (n / 1e6).toFixed(1);
+        const step = explorer.progress.querySelector("span");
+        if (step.textContent !== message.step) step.textContent = message.step;
+        explorer.progress.querySelector("small").textContent = `${megabytes(message.loaded)} of ${megabytes(message.total)} MB`;
       });
-    }, { rootMargin: "800px 0px" });
-    const explorers = new Map();
-    document.querySelectorAll("figure.explorer[data-host=baked]").forEach(function (figure) {
+    },
+  };
+
+  const explorers = new Map(); // figure -> its Explorer
+  const near = new IntersectionObserver(function (entries) {
+    entries.filter((e) => e.isIntersecting).forEach(function (e) {
+      near.unobserve(e.target);
+      explorers.get(e.target).fetch();
+    });
+  }, { rootMargin: "800px 0px" });
+
+  /* Whether the browser has read a figure to its end: then something follows it. */
+  function complete(figure) {
+    if (document.readyState !== "loading") return true;
+    for (let node = figure; node; node = node.parentNode) if (node.nextSibling) return true;
+    return false;
+  }
+
+  /* Bring the figures to life that are there so far. */
+  function start() {
+    const figures = Array.from(document.querySelectorAll("figure.explorer"));
+    figures.filter((figure) => !explorers.has(figure) && complete(figure)).forEach(function (figure) {
       explorers.set(figure, new Explorer(figure));
       near.observe(figure);
     });
   }
 
-  window.explorables = { receive: receive };
-  // As soon as the page is parsed: DOMContentLoaded would wait for the scripts of the theme.
-  if (document.readyState !== "loading") start();
-  else document.addEventListener("readystatechange", start, { once: true });
+  window.explorables = { receive: receive, python: python };
+  // A long page takes a second to read; the figure at its top need not wait for the end, nor any
+  // for DOMContentLoaded, which waits for the scripts of the theme.
+  const reading = setInterval(start, 40);
+  document.addEventListener("readystatechange", function () {
+    clearInterval(reading);
+    start();
+  });
+  start();
 })();
