@@ -121,13 +121,13 @@ def embedding(ids: Any, weight: Any) -> Result:
     shape = weight.shape
 
     def pullback(cotangent: Array) -> tuple[Array]:
+        rows = cotangent.reshape(ids.size, shape[1])  # (..., D) -> (n, D)
+        if shape[0] <= 1024:  # then a product with one-hot columns is faster
+            one_hot = np.zeros((shape[0], ids.size), cotangent.dtype)
+            one_hot[ids.reshape(-1), np.arange(ids.size)] = 1
+            return (one_hot @ rows,)
         gradient = np.zeros(shape, cotangent.dtype)
-        if ids.size:
-            flat = ids.reshape(-1)
-            order = np.argsort(flat, kind="stable")
-            known, first = np.unique(flat[order], return_index=True)
-            rows = cotangent.reshape(-1, shape[1])[order]  # (..., D) -> (n, D), equal ids together
-            gradient[known] = np.add.reduceat(rows, first, axis=0)
+        np.add.at(gradient, ids.reshape(-1), rows)
         return (gradient,)
 
     return weight[ids], pullback

@@ -55,6 +55,15 @@ def test_embedding():
     np.testing.assert_array_equal(pullback(value)[0], np.zeros((5, 3)))
 
 
+@pytest.mark.parametrize("vocabulary", [1024, 1025])
+def test_large_vocabularies(vocabulary):
+    ids, cotangent = np.array([vocabulary - 1, 3, vocabulary - 1]), normal((3, 2))
+    (gradient,) = vjp(lambda w: L.embedding(ids, w), normal((vocabulary, 2)))[1](cotangent)
+    expected = np.zeros((vocabulary, 2))
+    expected[-1], expected[3] = cotangent[0] + cotangent[2], cotangent[1]
+    assert_close(gradient, expected)
+
+
 CONVOLUTIONS = [
     {},
     {"stride": 2},

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainlab.closeness import assert_close
+from trainlab import _normalized_rows
 from trainlab import batch_statistics as S
 from trainlab import normalization as N
 from trainlab import normalized_depth as D
@@ -196,7 +197,7 @@ def test_rows_are_the_same_in_blocks(monkeypatch):
 
     whole = both(x)
     for block in (1, 8, 56):  # one row each, one row each, seven rows each
-        monkeypatch.setattr(N, "BLOCK", block)
+        monkeypatch.setattr(_normalized_rows, "BLOCK", block)
         for a, b in zip(both(x), whole, strict=True):
             assert_close(a, b)
         assert_close(both(x[::-1])[0], whole[0][::-1])  # not contiguous
