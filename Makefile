@@ -70,7 +70,9 @@ clean:          ## remove what was built (the packages in .venv stay)
 
 # Pages that changed are built again, after a change of the library all that run; of the house, all.
 # A failed build leaves no environment behind: its warnings would not be seen a second time.
+# Python for the browser comes with the book where it can be had, and is looked for again otherwise.
 _build/book.stamp: $(VENV)/book.stamp $(HOUSE) $(shell find book lib -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+	@$(BIN)/python -m explorables.runtime .runtime || true
 	$(BOOK) -W -n --keep-going $(if $(filter-out book/%.md lib/%,$?),--all) \
 	  || { code=$$?; rm -rf _build/.doctrees; exit $$code; }
 	@touch $@

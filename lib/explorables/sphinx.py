@@ -83,26 +83,32 @@ class StatesCollector(EnvironmentCollector):
 def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
     if pagename in _written(app.env):
         # Not deferred: figures come to life while the rest of a long page is still read.
-        offer: dict[str, Any] = {"data-runtime": runtime.MANIFEST} if _runtime(app) else {}
+        offer: dict[str, Any] = (
+            {"data-runtime": runtime.MANIFEST} if app.config.explorables_runtime else {}
+        )
         app.add_js_file("explorables.js", loading_method="async", fetchpriority="high", **offer)
 
 
-def _runtime(app: Sphinx) -> Path | None:
-    """Return the folder of the runtime, if the book has it."""
-    folder = Path(app.srcdir) / app.config.explorables_runtime
-    return folder if app.config.explorables_runtime and runtime.complete(folder) else None
+def _find_runtime(app: Sphinx, config: Any) -> None:
+    """Forget a runtime that is not whole; pages are written again when that changes."""
+    if config.explorables_runtime and not runtime.complete(_folder(app)):
+        config.explorables_runtime = ""
+
+
+def _folder(app: Sphinx) -> Path:
+    return Path(app.srcdir) / str(app.config.explorables_runtime)
 
 
 def _write_runtime(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
-    folder, static = _runtime(app), Path(app.outdir) / "_static"
-    if folder is None:
-        shutil.rmtree(static / Path(runtime.MANIFEST).parent, ignore_errors=True)
+    static = Path(app.outdir) / "_static"
+    if not app.config.explorables_runtime:
+        shutil.rmtree((static / runtime.MANIFEST).parent, ignore_errors=True)
         logger.info("No Python for the browser: explorers show what was computed ahead.")
         return
     packages = [Path(app.srcdir) / p for p in app.config.explorables_packages]
-    size = runtime.install(folder, static, packages)
+    size = runtime.install(_folder(app), static, packages)
     logger.info("Python for the browser: %.1f MB, loaded when a reader asks for it.", size / 1e6)
 
 
@@ -142,6 +148,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("explorables_light", "html", "html")
     app.add_config_value("explorables_dark", "html[data-theme=dark]", "html")
     app.connect("config-inited", _register_static)
+    app.connect("config-inited", _find_runtime)
     app.connect("builder-inited", _write_palette)
     app.add_env_collector(StatesCollector)
     app.connect("html-page-context", _add_assets)

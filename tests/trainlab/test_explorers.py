@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 import re
 
 import numpy as np
@@ -58,6 +60,21 @@ def test_every_control_changes_picture_and_words(explorer):
         assert found == {"picture", "words"}, (
             f"control {control.name!r} changes {found or 'nothing'}"
         )
+
+
+@each
+def test_values_between_the_stored_ones_compute(explorer):
+    """What a slider offers once Python runs in the page."""
+    picture = picture_of(explorer)
+    for control in explorer.stored:
+        kind = getattr(control, "between", "")
+        for low, high in itertools.pairwise(control.values) if kind else ():
+            value = math.sqrt(low * high) if kind == "log" else (low + high) / 2
+            value = round(value) if kind == "whole" else value
+            shown = show_state(explorer, picture, {**explorer.defaults, control.name: value})
+            assert all(math.isfinite(number) for _, number, _ in shown.rows if number == number)
+            assert all(shown.parts)
+            assert "nan" not in shown.sentence.lower()
 
 
 @each

@@ -181,8 +181,8 @@ sample_wise = Explorer(
     ),
     controls=(
         Steps("n", "Samples n", CHOICES, 50),
-        Steps("noise", "Label noise σ²", (0.0, 0.05, 0.25, 1.0), 0.25),
-        Steps("lam", "Penalty λ", (0.001, 0.01, 0.1, 0.3, 1.0), 0.1),
+        Steps("noise", "Label noise σ²", (0.0, 0.05, 0.25, 1.0), 0.25, between="linear"),
+        Steps("lam", "Penalty λ", (0.001, 0.01, 0.1, 0.3, 1.0), 0.1, between="log"),
     ),
     compute=_compute,
     readout=_readout,

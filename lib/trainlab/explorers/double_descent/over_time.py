@@ -163,9 +163,9 @@ epoch_wise = Explorer(
         "Time is counted with the learning rate of the weak group."
     ),
     controls=(
-        Steps("ratio", "Speed of the strong group ÷ weak", RATIOS, 1e-3),
-        Steps("noise", "Label noise σ²", (0.25, 0.5, 1.0, 2.0, 3.0), 2.0),
-        Steps("strong", "Signal of the strong group", (0.5, 1.0, 2.0), 2.0),
+        Steps("ratio", "Speed of the strong group ÷ weak", RATIOS, 1e-3, between="log"),
+        Steps("noise", "Label noise σ²", (0.25, 0.5, 1.0, 2.0, 3.0), 2.0, between="log"),
+        Steps("strong", "Signal of the strong group", (0.5, 1.0, 2.0), 2.0, between="linear"),
     ),
     compute=_compute,
     readout=_readout,

@@ -232,8 +232,8 @@ model_wise = Explorer(
     ),
     controls=(
         Steps("width", "Features p", CHOICES, N),
-        Steps("noise", "Label noise σ", (0.0, 0.2, 0.4), 0.2),
-        Steps("lam", "Penalty λ", (1e-3, 1e-2, 1e-1, 1.0), 1e-1),
+        Steps("noise", "Label noise σ", (0.0, 0.2, 0.4), 0.2, between="linear"),
+        Steps("lam", "Penalty λ", (1e-3, 1e-2, 1e-1, 1.0), 1e-1, between="log"),
     ),
     compute=_compute,
     readout=_readout,

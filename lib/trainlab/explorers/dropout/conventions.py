@@ -194,7 +194,7 @@ conventions = Explorer(
             },
             "double",
         ),
-        Steps("p", "Drop probability p", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), 0.2),
+        Steps("p", "Drop probability p", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), 0.2, between="linear"),
         Choice("activation", "Layers", {"linear": "linear", "relu": "ReLU"}, "linear"),
     ),
     compute=_compute,

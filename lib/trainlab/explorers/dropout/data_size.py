@@ -154,8 +154,8 @@ data_size = Explorer(
     "where n < d). Circles: with dropout of the inputs. Dotted: what dropout still costs with "
     "unlimited data. Right: ratio of the two.",
     controls=(
-        Steps("p", "Drop probability p", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5), 0.3),
-        Steps("noise", "Noise / signal", (0.3, 0.5, 1.0, 2.0), 0.5),
+        Steps("p", "Drop probability p", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5), 0.3, between="linear"),
+        Steps("noise", "Noise / signal", (0.3, 0.5, 1.0, 2.0), 0.5, between="log"),
     ),
     compute=_compute,
     readout=_readout,

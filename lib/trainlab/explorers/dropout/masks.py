@@ -190,7 +190,7 @@ masks = Explorer(
     "400 masks.",
     controls=(
         Choice("kind", "What shares a draw", {k: v.words for k, v in KINDS.items()}, "steps"),
-        Steps("p", "Drop probability p", (0.1, 0.2, 0.3, 0.5, 0.7), 0.5),
+        Steps("p", "Drop probability p", (0.1, 0.2, 0.3, 0.5, 0.7), 0.5, between="linear"),
         Steps("draw", "Draw number", (1, 2, 3), 1),
     ),
     compute=_compute,

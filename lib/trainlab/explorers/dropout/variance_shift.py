@@ -174,7 +174,7 @@ variance_shift = Explorer(
     "training, dashed at test time. Right: variance ratio; dot measured, line the formula "
     "v / ((c² + v) / (1 − p) − c²), dotted its value for features of zero mean.",
     controls=(
-        Steps("p", "Drop probability p", DROPS, 0.5),
+        Steps("p", "Drop probability p", DROPS, 0.5, between="linear"),
         Choice("feature", "Features", FEATURE_MEANS, RELU),
     ),
     compute=_compute,

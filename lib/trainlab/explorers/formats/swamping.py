@@ -146,7 +146,9 @@ swamping = Explorer(
     controls=(
         Choice("format", "Format", {name: name for name in list(FORMATS)[::-1]}, "FP16"),
         Choice("method", "Added up", METHODS, "naive"),
-        Steps("update", "Size of an update", (1e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3), 1e-4),
+        Steps(
+            "update", "Size of an update", (1e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3), 1e-4, between="log"
+        ),
     ),
     compute=_compute,
     readout=_readout,

@@ -247,8 +247,8 @@ activation_variance = Explorer(
     controls=(
         Choice("init", "Initialization, Var(W)", INITS, "xavier"),
         Choice("activation", "Activation", ACTIVATION_NAMES, "relu"),
-        Steps("gain", "Extra gain on the weights", (1.0, 1.1, 5 / 3), 1.0, "×"),
-        Steps("depth", "Depth", (10, 25, 50), 50, "layers"),
+        Steps("gain", "Extra gain on the weights", (1.0, 1.1, 5 / 3), 1.0, "×", between="linear"),
+        Steps("depth", "Depth", (10, 25, 50), 50, "layers", between="whole"),
         Seed(),
     ),
     compute=_compute,

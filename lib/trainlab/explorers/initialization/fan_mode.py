@@ -155,7 +155,7 @@ fan_mode = Explorer(
     controls=(
         Choice("mode", "Var(W), from n to m units", MODES, "fan_in"),
         Choice("shape", "Shape of the network", SHAPES, "hourglass"),
-        Steps("layers", "Layers", (4, 8, 12), 12),
+        Steps("layers", "Layers", (4, 8, 12), 12, between="whole"),
     ),
     compute=_compute,
     readout=_readout,

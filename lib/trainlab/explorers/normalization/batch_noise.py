@@ -189,9 +189,9 @@ batch_noise = Explorer(
         "left."
     ),
     controls=(
-        Steps("batch_size", "Batch size m", (2, 4, 8, 16, 32, 64, 256), default=2),
-        Steps("momentum", "Momentum (PyTorch)", (0.01, 0.1, 0.3, 1.0), default=0.1),
-        Steps("value", "Value of the example", (0.5, 1.0, 3.0), default=0.5),
+        Steps("batch_size", "Batch size m", (2, 4, 8, 16, 32, 64, 256), default=2, between="whole"),
+        Steps("momentum", "Momentum (PyTorch)", (0.01, 0.1, 0.3, 1.0), default=0.1, between="log"),
+        Steps("value", "Value of the example", (0.5, 1.0, 3.0), default=0.5, between="linear"),
         Seed(),
     ),
     compute=_compute,

@@ -145,8 +145,8 @@ gradient_explosion = Explorer(
     controls=(
         Toggle("normalize", "Batch norm", default=True),
         Toggle("residual", "Skip connections"),
-        Steps("depth", "Depth", DEPTHS, default=50, unit="layers"),
-        Steps("batch_size", "Batch size", (8, 16, 64), default=64),
+        Steps("depth", "Depth", DEPTHS, default=50, unit="layers", between="whole"),
+        Steps("batch_size", "Batch size", (8, 16, 64), default=64, between="whole"),
         Seed(),
     ),
     compute=_compute,
