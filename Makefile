@@ -39,9 +39,9 @@ lint: $(VENV)/dev.stamp   ## style, types and spelling
 	$(BIN)/mypy
 	git ls-files -co --exclude-standard -z | xargs -0 $(BIN)/codespell
 
-bench: $(VENV)/dev.stamp book   ## measure what a reader waits for
+bench: $(VENV)/dev.stamp book   ## measure what a reader waits for, and the library (ARGS=--store for its page)
 	@$(BIN)/python -m tests.browser_setup
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 mutants: $(VENV)/dev.stamp   ## change the library here and there, and see whether a test notices (ARGS=dropout)
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tests import bench_library
 from tests.book.pages import PAGES, PLACES
 from tests.sites import chromium, move, served
 
@@ -221,6 +222,8 @@ def main() -> int:
             mark = "" if measured <= budget else "  OVER"
             over += bool(mark)
             print(f"{what:<64}{measured:>9.1f} of {budget:>5g} {unit}{mark}", flush=True)
+    print()
+    over += bench_library.main("--store" in sys.argv)
     return int(over > 0)
 
 

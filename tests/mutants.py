@@ -1,9 +1,13 @@
 """Mutation testing: change the library in one place, and see whether a test notices.
 
-``python -m tests.mutants`` takes ten places of each module of `trainlab`, always the same ones as
-long as the module is the same, and runs the module's doctests, the tests that import it and its
-contract cases, on a copy. What survives is printed with its place, and fewer than 90 % killed is a
+``python -m tests.mutants`` takes four places of each module of `trainlab`, always the same ones as
+long as the module is the same, and runs the module's doctests, its contract cases and the tests
+that import it, on a copy. What survives is printed with its place, and fewer than 90 % killed is a
 failure. Some survivors change nothing that could be seen; the others are tests to be written.
+
+Each run is a fork of a process that has loaded NumPy, pytest and the referees. The first run of a
+module is without any change and without referees; it shows which tests are quick: these come first
+afterwards, the referees last.
 
 mutmut does not change decorated functions, and most of ours are; it also renames functions, and our
 messages name them. cosmic-ray changes the tree itself. Hence these lines.
@@ -13,47 +17,36 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
+import math
+import multiprocessing
 import os
 import random
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
+import hypothesis
+import pytest
+
 ROOT = Path(__file__).parents[1]
 WANTED = 0.9
-SWAPS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,  # codespell:ignore
-    ast.NotIn: ast.In,  # codespell:ignore
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.BitXor: ast.BitAnd,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-}
+FORKS = multiprocessing.get_context("forkserver")
+OPTIONS = "-x -q -p no:cacheprovider --assert=plain --hypothesis-seed=0"
+LOADED = ["pytest", "hypothesis.extra.numpy", "jax", "optax", "sklearn.linear_model", "torch"]
+PAIRS = "Lt LtE, Gt GtE, Eq NotEq, Is IsNot, In NotIn, And Or"  # codespell:ignore
+PAIRS += ", Add Sub, Mult Div, BitAnd BitOr, LShift RShift"
+BOTH_WAYS = [tuple(getattr(ast, name) for name in pair.split()) for pair in PAIRS.split(", ")]
+SWAPS = dict(BOTH_WAYS) | {b: a for a, b in BOTH_WAYS}
+SWAPS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitXor: ast.BitAnd}
 
 
 class Mutant(NamedTuple):
@@ -64,13 +57,10 @@ class Mutant(NamedTuple):
 
     def apply(self, source: str) -> str:
         """Return the changed source; the rest stays as it is, doctests and comments too."""
-        lines = source.encode().splitlines(keepends=True)  # the tree counts bytes
-        node = self.node
-        before = b"".join(lines[: node.lineno - 1]) + lines[node.lineno - 1][: node.col_offset]
-        after = lines[node.end_lineno - 1][node.end_col_offset :] + b"".join(
-            lines[node.end_lineno :]
-        )
-        return (before + self.new.encode() + after).decode()
+        node, lines = self.node, source.encode().splitlines(keepends=True)  # the tree counts bytes
+        before = [*lines[: node.lineno - 1], lines[node.lineno - 1][: node.col_offset]]
+        after = [lines[node.end_lineno - 1][node.end_col_offset :], *lines[node.end_lineno :]]
+        return b"".join([*before, self.new.encode(), *after]).decode()
 
     def show(self, source: str) -> str:
         old = " ".join(ast.get_source_segment(source, self.node).split())
@@ -133,97 +123,121 @@ def mutants(source: str) -> list[Mutant]:
 
 
 def _tests(module: str) -> list[str]:
-    """Return the test files that import the module."""
-    files = []
+    """Return the doctests, the contracts, and the test files that import the module."""
+    files = [f"lib/trainlab/{module}.py", "tests/trainlab/test_contracts.py"]
+    imported = re.compile(rf"from trainlab(\.{module} import| import .*\b{module}\b)")
     for path in sorted((ROOT / "tests/trainlab").glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = {a.name for a in node.names} if isinstance(node, ast.ImportFrom) else set()
-            if names and (
-                node.module == f"trainlab.{module}"
-                or (node.module == "trainlab" and module in names)
-            ):
-                files.append(path.relative_to(ROOT).as_posix())
-                break
+        if imported.search(path.read_text(encoding="utf-8")):
+            files.append(path.relative_to(ROOT).as_posix())
     return files
 
 
-def _copy(folder: Path) -> None:
-    for name in ("lib", "tests"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    (folder / "book").symlink_to(ROOT / "book")
+class _Clock:
+    """A plugin that notes how long the tests take, or starts with the quickest, where it knows."""
+
+    def __init__(self, known: Path) -> None:
+        self.known = known
+        self.seconds: Counter[str] = Counter()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.known.exists():
+            seconds = json.loads(self.known.read_text(encoding="utf-8"))
+            items.sort(key=lambda item: seconds.get(item.nodeid, math.inf))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        if not self.known.exists():
+            self.known.write_text(json.dumps(self.seconds), encoding="utf-8")
 
 
-def survives(module: str, folder: Path, timeout: float | None) -> bool:
-    """Run the tests of a module in a copy, the slow collection of the contracts last."""
+def _run(module: str, folder: Path) -> None:
+    """Run the tests of a module in a copy; this process is a fork and does nothing else."""
+    known = folder / f"{module}.json"
     # Byte code is told from its source by size and second: too coarse for mutants.
-    env = os.environ | {
-        "PYTHONPATH": str(folder / "lib"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    pytest += ["--hypothesis-seed=0"]
-    contracts = ["tests/trainlab/test_contracts.py", "-k", f"{module}."]
-    for chosen in ([f"lib/trainlab/{module}.py", *_tests(module)], contracts):
-        try:
-            done = subprocess.run(
-                [*pytest, *chosen], cwd=folder, env=env, capture_output=True, timeout=timeout
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        if done.returncode not in (0, 5):  # 5: nothing to run, such as no doctest
-            return False
-    return True
+    sys.dont_write_bytecode = known.exists()
+    os.environ |= {"TRAINLAB_CASES": module, "PYTHONPATH": str(folder / "lib")}
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), str(folder / "lib")]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]  # not those of the copy
+    for output in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    hypothesis.settings.register_profile("mutants", deadline=None)  # the machine is busy
+    hypothesis.settings.load_profile("mutants")
+    chosen = ["-m", "" if known.exists() else "not referee", *_tests(module)]
+    sys.exit(pytest.main([*OPTIONS.split(), *chosen], plugins=[_Clock(known)]))
+
+
+def survives(module: str, folder: Path, timeout: float | None = None) -> bool:
+    """Run the tests of a module in a copy, in a process where NumPy and the referees are loaded."""
+    process = FORKS.Process(target=_run, args=(module, folder))
+    process.start()
+    process.join(timeout)
+    process.kill()  # what hangs is killed as well
+    process.join()
+    return process.exitcode == 0
+
+
+def _measure(module: str, each: int, folders: SimpleQueue[Path]) -> tuple[int, list[Mutant] | None]:
+    """Return how many mutants of a module were tested, and those that survived."""
+    folder = folders.get()
+    path = folder / f"lib/trainlab/{module}.py"
+    source = path.read_text(encoding="utf-8")
+    known = mutants(source)
+    random.Random(module).shuffle(known)
+    left = []
+    try:
+        started = time.monotonic()
+        if not survives(module, folder):
+            return 0, None
+        timeout = 60 + 5 * (time.monotonic() - started)
+        for mutant in known[:each]:
+            path.write_text(mutant.apply(source), encoding="utf-8")
+            if survives(module, folder, timeout):
+                left.append(mutant)
+    finally:
+        path.write_text(source, encoding="utf-8")
+        folders.put(folder)
+    return len(known[:each]), left
 
 
 def main() -> int:
     """Print the survivors, a line a module, and the share that was killed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="*", help="names without trainlab (default: all)")
-    parser.add_argument("--count", type=int, default=10, help="mutants of each module")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tested at once")
-    options = parser.parse_args()
     every = sorted(p.stem for p in (ROOT / "lib/trainlab").glob("*.py") if p.name[0] != "_")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", default=every, help="without trainlab (default: all)")
+    parser.add_argument("--each", type=int, default=4, help="mutants of each module")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="modules at once")
+    options = parser.parse_args()
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+    FORKS.set_forkserver_preload(LOADED)
     folders: SimpleQueue[Path] = SimpleQueue()
-
-    def test(module: str, source: str, timeout: float | None) -> tuple[bool, float]:
-        folder, started = folders.get(), time.monotonic()
-        path = folder / "lib/trainlab" / f"{module}.py"
-        original = path.read_text(encoding="utf-8")
-        try:
-            path.write_text(source, encoding="utf-8")
-            return survives(module, folder, timeout), time.monotonic() - started
-        finally:
-            path.write_text(original, encoding="utf-8")
-            folders.put(folder)
-
-    killed = total = 0
-    broken = []
+    killed = total = broken = 0
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
         for i in range(options.jobs):
-            _copy(Path(place) / str(i))
-            folders.put(Path(place) / str(i))
-        for module in options.modules or every:
-            source = (ROOT / f"lib/trainlab/{module}.py").read_text(encoding="utf-8")
-            green, seconds = test(module, source, None)
-            if not green:
+            folder = Path(place) / str(i)
+            for name in ("lib", "tests"):
+                shutil.copytree(ROOT / name, folder / name)
+            shutil.copy(ROOT / "pyproject.toml", folder)
+            (folder / "book").symlink_to(ROOT / "book")
+            folders.put(folder)
+        runs = [pool.submit(_measure, m, options.each, folders) for m in options.modules]
+        for module, run in zip(options.modules, runs, strict=True):
+            tested, left = run.result()
+            if left is None:
                 print(f"{module:24} its tests fail without any change", flush=True)
-                broken.append(module)
+                broken += 1
                 continue
-            known = mutants(source)
-            sample = random.Random(module).sample(known, min(options.count, len(known)))
-            # What hangs is killed as well.
-            runs = [pool.submit(test, module, m.apply(source), 10 + 5 * seconds) for m in sample]
-            left = [m for m, run in zip(sample, runs, strict=True) if run.result()[0]]
-            killed, total = killed + len(sample) - len(left), total + len(sample)
-            print(f"{module:24} {len(sample) - len(left)} of {len(sample)} killed", flush=True)
+            killed, total = killed + tested - len(left), total + tested
+            print(f"{module:24} {tested - len(left)} of {tested} killed", flush=True)
+            source = (ROOT / f"lib/trainlab/{module}.py").read_text(encoding="utf-8")
             for mutant in left:
                 print(f"  lib/trainlab/{module}.py:{mutant.node.lineno}\n{mutant.show(source)}")
     share = killed / total if total else 1.0
     print(f"\n{killed} of {total} mutants killed, {share:.0%}; wanted are {WANTED:.0%}.")
-    return int(share < WANTED or bool(broken))
+    return int(share < WANTED or broken > 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all losses share: class indices are checked, losses reduced, softmax is fused.
+"""What all losses share: checks of targets, the reduction to one number, a fused softmax.
 
 `softmax_losses` is the cross-entropy of the rows of a matrix together with its gradient. It takes
 a block of rows at a time, small enough for the processor's cache, so that the logits are read
@@ -24,11 +24,15 @@ __all__ = [
     "check_distributions",
     "check_range",
     "class_indices",
+    "may_overflow",
     "reduce_losses",
     "softmax_losses",
 ]
 
 BLOCK = 1 << 16  # numbers in a block of rows: 256 kB of float32
+
+# Decorates losses, whose infinite values `reduce_losses` refuses by name.
+may_overflow = np.errstate(over="ignore", invalid="ignore")
 
 
 def as_array(value: Any) -> Array:
@@ -37,6 +41,11 @@ def as_array(value: Any) -> Array:
         return np.asarray(value)
     except ValueError:
         return np.asarray(None)
+
+
+def _like(value: Any, name: str, a: Array) -> Array:
+    """Check an array of the shape of a; it takes a's dtype."""
+    return _checks.array(value, name, shape=a.shape, nonempty=False).astype(a.dtype, copy=False)
 
 
 def class_indices(
@@ -103,14 +112,12 @@ def reduce_losses(
     """Reduce losses; return the value and the map from its cotangent to that of each loss.
 
     A mean divides by `total_weight`, or the number of losses. What the map returns broadcasts to
-    the shape of the losses.
+    the shape of the losses. An infinite loss is refused, unless values go unchecked as in training.
     """
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ValueError(
             f"{_checks._where()}: reduction must be 'mean', 'sum' or 'none'; got {reduction!r}"
         )
-    if reduction == "none":
-        return losses, lambda cotangent: cotangent
     divisor = 1.0
     if reduction == "mean":
         divisor = float(losses.size if total_weight is None else total_weight)
@@ -119,8 +126,15 @@ def reduce_losses(
                 f"{_checks._where()}: reduction must be 'sum' or 'none' where no loss counts, the "
                 "mean of nothing is not defined; got 'mean'"
             )
-    # Sums of float32 are kept in float64: one pass over few numbers.
-    value = np.asarray(losses.sum(dtype=np.float64) / divisor, losses.dtype)
+    value = losses
+    if reduction != "none":  # sums of float32 are kept in float64: one pass over few numbers
+        value = np.asarray(losses.sum(dtype=np.float64) / divisor, losses.dtype)
+    if _checks._look_at_values.get() and not np.isfinite(value).all():
+        raise ValueError(
+            f"{_checks._where()}: loss must be finite in {losses.dtype}; got NaN or infinity in it"
+        )
+    if reduction == "none":
+        return value, lambda cotangent: cotangent
     return value, lambda cotangent: np.asarray(cotangent / divisor)
 
 

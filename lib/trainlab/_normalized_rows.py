@@ -14,7 +14,8 @@ Array = NDArray[Any]
 # A pullback to x, weight and bias.
 Pull = Callable[[Array], tuple[Array, Array | None, Array | None]]
 
-# Rows are treated in blocks of so many numbers: small enough for the cache.
+# Rows are treated in blocks of so many numbers, which stay in the cache from one operation to the
+# next. Whole arrays would go through the memory each time: three times as slow.
 BLOCK = 32768
 
 
@@ -23,40 +24,9 @@ def _reciprocal_root(var: Array, eps: float) -> Array:
     return np.asarray(1 / np.sqrt(var + eps))
 
 
-def _mean(a: Array) -> Array:
-    """Mean of each row, as a product with a column: several times as fast as ``a.mean(axis=1)``."""
-    return np.asarray(a @ np.full((a.shape[1], 1), 1 / a.shape[1], a.dtype))
-
-
-def _mean_product(a: Array, b: Array) -> Array:
-    return np.asarray(np.vecdot(a, b)[:, None] / a.shape[1])
-
-
-def _standardize(x: Array, eps: float, *, center: bool, x_hat: Array) -> Array:
-    """Write x_hat and return 1 / sqrt(var + eps), one mean and one variance for each row."""
-    if center:
-        x = np.subtract(x, _mean(x), out=x_hat)
-    # The biased variance: divided by the number of cells.
-    rstd = _reciprocal_root(_mean_product(x, x), eps)
-    np.multiply(x, rstd, out=x_hat)
-    return rstd
-
-
-def _standardize_pullback(g: Array, x_hat: Array, rstd: Array, *, center: bool, dx: Array) -> None:
-    """Pull g, the gradient of x_hat, back to x.
-
-    Moving all cells together, or stretching them about their mean, leaves x_hat
-    as it is, so the gradient loses its part along both directions.
-    """
-    np.multiply(x_hat, _mean_product(g, x_hat), out=dx)
-    np.subtract(g, dx, out=dx)
-    if center:
-        dx -= _mean(g)
-    dx *= rstd
-
-
 def _blocks(x: Array) -> Iterator[slice]:
-    height = max(1, BLOCK // x.shape[1])
+    """Cut the first axis so that a block of all other axes fits the cache."""
+    height = max(1, BLOCK * len(x) // max(x.size, 1))
     return (slice(start, start + height) for start in range(0, len(x), height))
 
 
@@ -68,24 +38,49 @@ def _normalize_rows(
     weight: Array | None = None,
     bias: Array | None = None,
 ) -> tuple[Array, Pull]:
-    """Normalize the rows of a matrix, then scale and shift its columns."""
-    x_hat, rstd = np.empty_like(x), np.empty((len(x), 1), x.dtype)
-    value = x_hat if weight is None and bias is None else np.empty_like(x)
+    """Normalize the rows of a matrix, then scale and shift its columns.
+
+    Sums are products with a vector, several times as fast as ``sum``. Of the forward pass only two
+    numbers a row are kept beside x: computing x_hat again costs less than storing it.
+    """
+    value, width = np.empty_like(x), x.shape[1]
+    rstd = np.empty((len(x), 1), x.dtype)
+    mean = np.empty_like(rstd) if center else None
+    average = np.full((width, 1), 1 / width, x.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in _blocks(x):
-            rstd[rows] = _standardize(x[rows], eps, center=center, x_hat=x_hat[rows])
-            if value is not x_hat:
-                np.multiply(x_hat[rows], 1 if weight is None else weight, out=value[rows])
+            x_hat, cells = value[rows], x[rows]
+            if mean is not None:
+                np.matmul(cells, average, out=mean[rows])
+                cells = np.subtract(cells, mean[rows], out=x_hat)
+            # The biased variance: divided by the number of cells.
+            var = np.vecdot(cells, cells)[:, None] / width
+            rstd[rows] = _reciprocal_root(var, eps)
+            np.multiply(cells, rstd[rows], out=x_hat)
+            if weight is not None:
+                x_hat *= weight
             if bias is not None:
-                value[rows] += bias
+                x_hat += bias
+    shares = average if weight is None else average * weight[:, None]
     has_bias = bias is not None
 
     def pullback(cotangent: Array) -> tuple[Array, Array | None, Array | None]:
-        dx = np.empty_like(x_hat)
-        for rows in _blocks(dx):
-            g = cotangent[rows] if weight is None else cotangent[rows] * weight
-            _standardize_pullback(g, x_hat[rows], rstd[rows], center=center, dx=dx[rows])
-        dweight = None if weight is None else np.einsum("rc,rc->c", cotangent, x_hat)
-        return dx, dweight, cotangent.sum(axis=0) if has_bias else None
+        dx, dweight, dbias = np.empty_like(x), np.zeros(width, x.dtype), np.zeros(width, x.dtype)
+        for rows in _blocks(x):
+            c, g, cells = cotangent[rows], dx[rows], x[rows]
+            if mean is not None:
+                with np.errstate(invalid="ignore"):  # infinity was let through on the way forward
+                    cells = cells - mean[rows]
+            product = np.multiply(c, cells, out=g)
+            dweight += rstd[rows, 0] @ product
+            dbias += np.ones(len(c), x.dtype) @ c
+            # With g = weight * c: moving all cells together, or stretching them about their mean,
+            # leaves x_hat as it is, so the gradient loses its part along both directions.
+            along = cells * (product @ shares * rstd[rows] * rstd[rows])
+            np.subtract(c if weight is None else np.multiply(c, weight, out=g), along, out=g)
+            if mean is not None:
+                g -= c @ shares
+            g *= rstd[rows]
+        return dx, None if weight is None else dweight, dbias if has_bias else None
 
     return value, pullback

@@ -1,7 +1,11 @@
-"""The operators of a `Variable`: each gives its value and its pullback."""
+"""The operators of a `Variable`: each gives its value and its pullback.
+
+Infinity and NaN pass without a warning, both ways: what blows up in training is seen in the loss.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -57,11 +61,23 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(gradient.sum(axis=(*range(extra), *one))).reshape(shape)
 
 
+def _unwarned(operation: Callable[..., tuple[Any, Pullback]]) -> Callable[..., Any]:
+    @functools.wraps(operation)
+    def call(*args: Any, **kwargs: Any) -> tuple[Any, Pullback]:
+        quiet = np.errstate(over="ignore", divide="ignore", invalid="ignore")
+        value, pullback = quiet(operation)(*args, **kwargs)
+        return value, quiet(pullback)
+
+    return call
+
+
+@_unwarned
 def add(a: Any, b: Any) -> tuple[Any, Pullback]:
     shapes = np.shape(a), np.shape(b)
     return np.asarray(a + b), lambda c: (unbroadcast(c, shapes[0]), unbroadcast(c, shapes[1]))
 
 
+@_unwarned
 def multiply(a: Any, b: Any) -> tuple[Any, Pullback]:
     shapes = np.shape(a), np.shape(b)
     return np.asarray(a * b), lambda c: (
@@ -70,6 +86,7 @@ def multiply(a: Any, b: Any) -> tuple[Any, Pullback]:
     )
 
 
+@_unwarned
 def divide(a: Any, b: Any) -> tuple[Any, Pullback]:
     shapes = np.shape(a), np.shape(b)
     value = np.asarray(a / b)
@@ -79,11 +96,19 @@ def divide(a: Any, b: Any) -> tuple[Any, Pullback]:
     )
 
 
+@_unwarned
 def power(x: Any, *, exponent: float) -> tuple[Any, Pullback]:
     exponent = _checks.real(exponent, "exponent")
-    return np.asarray(x**exponent), lambda c: (np.asarray(c * exponent * x ** (exponent - 1)),)
+
+    def pullback(c: Array) -> tuple[Array]:
+        if exponent == 0:  # 0 · x⁻¹ would be NaN where x is 0
+            return (np.zeros_like(x),)
+        return (np.asarray(c * exponent * x ** (exponent - 1)),)
+
+    return np.asarray(x**exponent), pullback
 
 
+@_unwarned
 def matmul(a: Any, b: Any) -> tuple[Any, Pullback]:
     def pullback(c: Array) -> tuple[Array, Array]:
         da = c @ np.swapaxes(b, -1, -2)

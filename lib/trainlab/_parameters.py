@@ -5,7 +5,7 @@ Names with an underscore call another check, so messages name the function above
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .layers import linear
 
 Array = NDArray[Any]
 
-__all__ = ["callable_", "dense", "dense_init", "entries", "layers", "tokens"]
+__all__ = ["dense", "dense_init", "entries", "layers", "tokens"]
 
 
 def entries(params: Any, name: str, *needed: str) -> Mapping[str, Any]:
@@ -36,9 +36,9 @@ def entries(params: Any, name: str, *needed: str) -> Mapping[str, Any]:
     return params
 
 
-def layers(params: Any, name: str) -> list[Any] | tuple[Any, ...]:
+def layers(params: Any, name: str, *, nonempty: bool = True) -> list[Any] | tuple[Any, ...]:
     """Check that a tree of parameters is a list with one entry per layer."""
-    if not isinstance(params, (list, tuple)) or not params:
+    if not isinstance(params, (list, tuple)) or (nonempty and not params):
         raise TypeError(
             f"{_checks._where()}: {name} must be a list with one entry per layer; "
             f"got {_checks._show(params)}"
@@ -65,15 +65,6 @@ def tokens(ids: Any, name: str, vocab_size: int) -> NDArray[np.integer[Any]]:
     if checked.ndim == 0 or (checked.size and not 0 <= checked.min() <= checked.max() < vocab_size):
         raise ValueError(f"{_checks._where()}: {name} must be {wanted}; got {_checks._show(ids)}")
     return checked
-
-
-def callable_(function: Any, name: str) -> Callable[..., Any]:
-    """Check that an argument can be called."""
-    if not callable(function):
-        raise TypeError(
-            f"{_checks._where()}: {name} must be a function; got {_checks._show(function)}"
-        )
-    return function  # type: ignore[no-any-return]
 
 
 def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
@@ -103,4 +94,11 @@ def dense_init(
 
 def dense(params: Any, x: Any) -> Any:
     """Apply a linear layer kept as {"weight", "bias"}; the bias may be left out."""
+    weight: Any = params.get("weight") if isinstance(params, Mapping) else None
+    shape = np.shape(getattr(weight, "value", weight))
+    if len(shape) != 2 or shape[1] != x.shape[-1]:
+        raise ValueError(
+            f"{_checks._where()}: params must hold a linear layer, {{'weight': (out, in), ...}}, "
+            f"that fits the {x.shape[-1]} features of x here; got a weight of shape {shape}"
+        )
     return linear(x, params["weight"], bias=params.get("bias"))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._checks import array, integer, real
+from ._leafwise import _leaves, _zeros
 from .differentiation import value_and_grad
 from .trees import tree_leaves, tree_map, tree_unflatten
 
@@ -47,11 +48,6 @@ class AccumulationState(NamedTuple):
     weight: float
 
 
-def _arrays(tree: Any, name: str) -> list[Array]:
-    """Floating-point leaves; NaN may pass: it has to be seen, not to stop the accumulation."""
-    return [array(leaf, name, finite=False, nonempty=False) for leaf in tree_leaves(tree)]
-
-
 def accumulation_init(params: Any) -> AccumulationState:
     """Start an accumulation.
 
@@ -75,8 +71,7 @@ def accumulation_init(params: Any) -> AccumulationState:
     >>> accumulation_init({"w": np.ones(2)})
     AccumulationState(mean={'w': array([0., 0.])}, weight=0.0)
     """
-    zeros = [np.zeros_like(leaf) for leaf in _arrays(params, "params")]
-    return AccumulationState(tree_unflatten(params, zeros), 0.0)
+    return AccumulationState(_zeros(params), 0.0)
 
 
 def accumulation_update(
@@ -123,7 +118,7 @@ def accumulation_update(
             f"got {type(state).__name__}"
         )
     weight = real(weight, "weight", low=0)
-    leaves, means = _arrays(grads, "grads"), tree_leaves(state.mean)
+    leaves, means = _leaves(grads, "grads"), tree_leaves(state.mean)  # NaN passes, to be seen
     try:
         tree_map(lambda *_: None, grads, state.mean)
     except ValueError as error:
@@ -220,12 +215,11 @@ def accumulated_value_and_grad(
 
     Examples
     --------
-    >>> def loss(w, x):  # mean of w * x
-    ...     return (w @ x.T @ np.full((len(x), 1), 1 / len(x)))[0, 0]
-    >>> batch = np.array([[1.0], [2.0], [6.0]])
-    >>> value, grad = accumulated_value_and_grad(loss, size=2)(np.array([[1.0]]), batch)
+    >>> from trainlab.arithmetic import mean
+    >>> both = accumulated_value_and_grad(lambda w, x: mean(w * x), size=2)
+    >>> value, grad = both(np.array([1.0]), np.array([1.0, 2.0, 6.0]))
     >>> float(value), grad
-    (3.0, array([[3.]]))
+    (3.0, array([3.]))
     """
     size = integer(size, "size", low=1)
     for name, value in (("function", function), ("weight", weight)):

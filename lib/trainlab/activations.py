@@ -3,7 +3,8 @@
 An activation acts on each element alone, so its pullback is one multiplication:
 ``cotangent * slope``, the slope taken at the input of the activation. Value and slope share their
 exponentials and are computed together, block by block, so that intermediate results stay in the
-cache. `ACTIVATIONS` holds each function next to the one that gives its slope.
+cache. `ACTIVATIONS` pairs some of them, by name, with their slopes: for gradients without
+Variables.
 """
 
 from __future__ import annotations
@@ -72,6 +73,12 @@ def _two_slopes(x: Array, below: float) -> Array:
     return np.asarray(above + below * (1 - above))
 
 
+def _factor(value: float, name: str, x: Array) -> float:
+    """Check a finite number that the dtype of x can hold: infinity times 0 would be NaN."""
+    largest = float(np.finfo(x.dtype).max)
+    return _checks.real(value, name, low=-largest, high=largest)
+
+
 @differentiable("x")
 def identity(x: Any) -> Result:
     """Return x: a layer without an activation is linear.
@@ -102,6 +109,20 @@ def identity(x: Any) -> Result:
 
 def identity_derivative(x: Any) -> Array:
     """Return 1 for every element of x.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers.
 
     Examples
     --------
@@ -147,6 +168,20 @@ def relu(x: Any) -> Result:
 def relu_derivative(x: Any) -> Array:
     """Return 1 where x > 0 and 0 elsewhere.
 
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers.
+
     Examples
     --------
     >>> relu_derivative(np.array([-1.0, 0.0, 2.0]))
@@ -164,7 +199,7 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Result:
     x : array, any shape
         Pre-activations.
     negative_slope : float, default 0.01
-        Any finite number; 0 gives `relu`, 1 gives `identity`.
+        Any finite number of the dtype of x; 0 gives `relu`, 1 gives `identity`.
 
     Returns
     -------
@@ -174,7 +209,7 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Result:
     Raises
     ------
     TypeError, ValueError
-        If x is not a floating-point array of finite numbers, or negative_slope no finite number.
+        If x is not a floating-point array of finite numbers, or negative_slope no such number.
 
     Examples
     --------
@@ -182,12 +217,27 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Result:
     array([-0.1,  2. ])
     """
     x = _checks.array(x, "x", nonempty=False)
-    slope = _two_slopes(x, _checks.real(negative_slope, "negative_slope"))
+    slope = _two_slopes(x, _factor(negative_slope, "negative_slope", x))
     return np.asarray(x * slope), lambda cotangent: (np.asarray(cotangent * slope),)
 
 
 def leaky_relu_derivative(x: Any, *, negative_slope: float = 0.01) -> Array:
     """Return 1 where x > 0 and negative_slope elsewhere.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+    negative_slope : float, default 0.01
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers, or negative_slope no such number.
 
     Examples
     --------
@@ -195,7 +245,7 @@ def leaky_relu_derivative(x: Any, *, negative_slope: float = 0.01) -> Array:
     array([0.1, 1. ])
     """
     x = _checks.array(x, "x", nonempty=False)
-    return _two_slopes(x, _checks.real(negative_slope, "negative_slope"))
+    return _two_slopes(x, _factor(negative_slope, "negative_slope", x))
 
 
 # Sigmoids -------------------------------------------------------------------------------------
@@ -240,6 +290,20 @@ def sigmoid(x: Any) -> Result:
 
 def sigmoid_derivative(x: Any) -> Array:
     """Return s (1 - s) with s = sigmoid(x): at most 1/4, at x = 0.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers.
 
     Examples
     --------
@@ -288,6 +352,20 @@ def tanh(x: Any) -> Result:
 def tanh_derivative(x: Any) -> Array:
     """Return 1 - tanh(x)².
 
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers.
+
     Examples
     --------
     >>> tanh_derivative(np.array([0.0, 1000.0]))
@@ -321,7 +399,7 @@ def elu(x: Any, *, alpha: float = 1.0) -> Result:
     x : array, any shape
         Pre-activations.
     alpha : float, default 1
-        Any finite number. The slope jumps at 0 unless it is 1.
+        Any finite number of the dtype of x. The slope jumps at 0 unless it is 1.
 
     Returns
     -------
@@ -331,7 +409,7 @@ def elu(x: Any, *, alpha: float = 1.0) -> Result:
     Raises
     ------
     TypeError, ValueError
-        If x is not a floating-point array of finite numbers, or alpha no finite number.
+        If x is not a floating-point array of finite numbers, or alpha no such number.
 
     Notes
     -----
@@ -339,7 +417,7 @@ def elu(x: Any, *, alpha: float = 1.0) -> Result:
 
     References
     ----------
-    Clevert, Unterthiner and Hochreiter (2016), Fast and accurate deep network learning by
+    Clevert, Unterthiner, Hochreiter (2016), Fast and accurate deep network learning by
     exponential linear units (ELUs).
 
     Examples
@@ -348,7 +426,7 @@ def elu(x: Any, *, alpha: float = 1.0) -> Result:
     array([-1.    , -0.6321,  2.    ])
     """
     x = _checks.array(x, "x", nonempty=False)
-    return value_and_pullback(_exponential_below(_checks.real(alpha, "alpha"), 1.0), x)
+    return value_and_pullback(_exponential_below(_factor(alpha, "alpha", x), 1.0), x)
 
 
 _selu = _exponential_below(SELU_ALPHA, SELU_LAMBDA)
@@ -393,6 +471,20 @@ def selu(x: Any) -> Result:
 def selu_derivative(x: Any) -> Array:
     """Return λ where x > 0, λ α exp(x) elsewhere: it jumps at 0, from λ α = 1.758 to λ = 1.051.
 
+    Parameters
+    ----------
+    x : array, any shape
+        Pre-activations.
+
+    Returns
+    -------
+    array of the shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a floating-point array of finite numbers.
+
     Examples
     --------
     >>> selu_derivative(np.array([0.0, 1.0])).round(4)
@@ -431,7 +523,7 @@ def silu(x: Any) -> Result:
 
     References
     ----------
-    Ramachandran, Zoph and Le (2017), Searching for activation functions.
+    Ramachandran, Zoph, Le (2017), Searching for activation functions.
 
     Examples
     --------

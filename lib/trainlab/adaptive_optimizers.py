@@ -149,7 +149,8 @@ def adagrad_update(
 
     References
     ----------
-    Duchi, Hazan & Singer (2011).
+    Duchi, Hazan & Singer (2011), "Adaptive subgradient methods for online learning and stochastic
+    optimization".
 
     Examples
     --------
@@ -218,7 +219,7 @@ def rmsprop_update(
     lr : float
         Learning rate, >= 0.
     b2 : float
-        Weight of the old average, in [0, 1). PyTorch's ``alpha``, optax's ``decay``.
+        Weight of the old average, in [0, 1). PyTorch's ``alpha``; optax's ``decay``, 0.9 there.
     eps : float
         Added to the root, outside; > 0.
     centered : bool
@@ -249,7 +250,8 @@ def rmsprop_update(
 
     References
     ----------
-    Tieleman & Hinton (2012), lecture 6.5; Graves (2013) for the centered form.
+    Tieleman & Hinton (2012), lecture 6.5 of "Neural networks for machine learning"; Graves (2013),
+    "Generating sequences with recurrent neural networks", for the centered form.
 
     Examples
     --------
@@ -400,7 +402,7 @@ def adam_update(
 
     References
     ----------
-    Kingma & Ba (2015), algorithm 1.
+    Kingma & Ba (2015), "Adam: A method for stochastic optimization".
 
     Examples
     --------
@@ -488,7 +490,7 @@ def adamw_update(
 
     References
     ----------
-    Loshchilov & Hutter (2019), algorithm 2.
+    Loshchilov & Hutter (2019), "Decoupled weight decay regularization".
 
     Examples
     --------
@@ -574,13 +576,13 @@ def lamb_update(
     Notes
     -----
     For each leaf w, ``r = mu_hat / (√nu_hat + eps) + weight_decay · w`` and
-    ``update = -lr · ‖w‖ / ‖r‖ · r``: every layer turns by the same angle, whatever its size. The
+    ``update = -lr · ‖w‖ / ‖r‖ · r``: every layer moves by the fraction lr of its own length. The
     *trust ratio* ‖w‖/‖r‖ is 1 where one of the norms is 0, so that zero weights can start. The
     paper leaves a bound on ‖w‖ open; as in optax there is none.
 
     References
     ----------
-    You et al. (2020), algorithm 2.
+    You et al. (2020), "Large batch optimization for deep learning: training BERT in 76 minutes".
 
     Examples
     --------

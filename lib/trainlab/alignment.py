@@ -23,14 +23,17 @@ from numpy.typing import NDArray
 from ._checks import array, integer, real
 from ._losses import (
     Targets,
+    _like,
     as_array,
     check_broadcasts,
     check_distributions,
     class_indices,
+    may_overflow,
     reduce_losses,
     softmax_losses,
 )
 from .differentiation import Pullback, differentiable
+from .softmax import log_softmax
 
 Array = NDArray[Any]
 
@@ -111,10 +114,6 @@ def _pair(first: Any, second: Any, names: tuple[str, str]) -> tuple[Array, Array
     return a, _like(second, names[1], a)
 
 
-def _like(value: Any, name: str, a: Array) -> Array:
-    return array(value, name, shape=a.shape, nonempty=False).astype(a.dtype, copy=False)
-
-
 def _preference_losses(margin: Array) -> tuple[Array, Callable[[], Array]]:
     """Return -log sigmoid(margin) and the function for its slope, -sigmoid(-margin)."""
     small = np.exp(-np.abs(margin))
@@ -123,6 +122,7 @@ def _preference_losses(margin: Array) -> tuple[Array, Callable[[], Array]]:
 
 
 @differentiable("chosen_rewards", "rejected_rewards")
+@may_overflow
 def bradley_terry_loss(
     chosen_rewards: Any, rejected_rewards: Any, *, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:
@@ -142,7 +142,7 @@ def bradley_terry_loss(
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ, or the mean of no pair is wanted.
+        If the shapes differ, the mean of no pair is wanted, or the loss overflows.
 
     Notes
     -----
@@ -180,6 +180,7 @@ def _log_ratio(chosen: Any, rejected: Any, ref_chosen: Any, ref_rejected: Any) -
 
 
 @differentiable("chosen", "rejected")
+@may_overflow
 def dpo_loss(
     chosen: Any,
     rejected: Any,
@@ -210,7 +211,7 @@ def dpo_loss(
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ, beta is not > 0, or the mean of no pair is wanted.
+        If the shapes differ, beta is not > 0, the mean of no pair is wanted, or the loss overflows.
 
     Notes
     -----
@@ -246,6 +247,7 @@ def dpo_loss(
 
 
 @differentiable("chosen", "rejected")
+@may_overflow
 def ipo_loss(
     chosen: Any,
     rejected: Any,
@@ -281,7 +283,7 @@ def ipo_loss(
 
     References
     ----------
-    Azar, Guo, Piot, Munos, Rowland, Valko, Calandriello (2023), A general theoretical paradigm to
+    Azar, Guo, Piot, Munos, Rowland, Valko, Calandriello (2024), A general theoretical paradigm to
     understand learning from human preferences.
 
     Examples
@@ -302,6 +304,7 @@ def ipo_loss(
     return value, pullback
 
 
+@may_overflow
 def implicit_reward(log_probs: Any, ref_log_probs: Any, *, beta: float = 0.1) -> Array:
     """Reward for which a policy would be the best one: what DPO has learned.
 
@@ -320,7 +323,7 @@ def implicit_reward(log_probs: Any, ref_log_probs: Any, *, beta: float = 0.1) ->
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ, or beta is not > 0.
+        If the shapes differ, beta is not > 0, or a reward overflows.
 
     Notes
     -----
@@ -336,7 +339,8 @@ def implicit_reward(log_probs: Any, ref_log_probs: Any, *, beta: float = 0.1) ->
     array([ 0.47 , -0.916])
     """
     a, b = _pair(log_probs, ref_log_probs, ("log_probs", "ref_log_probs"))
-    return np.asarray(real(beta, "beta", low=0, closed="neither") * (a - b))
+    reward = real(beta, "beta", low=0, closed="neither") * (a - b)
+    return array(reward, "beta * (log_probs - ref_log_probs)", nonempty=False)
 
 
 def kl_regularized_optimum(ref_probs: Any, rewards: Any, *, beta: float) -> Array:
@@ -390,6 +394,7 @@ def kl_regularized_optimum(ref_probs: Any, rewards: Any, *, beta: float) -> Arra
 
 
 @differentiable("logits")
+@may_overflow
 def kl_regularized_reward(
     logits: Any, rewards: Any, *, ref_logits: Any, beta: float
 ) -> tuple[Array, Pullback]:
@@ -414,7 +419,7 @@ def kl_regularized_reward(
     Raises
     ------
     ValueError, TypeError
-        If the shapes do not fit, or beta is negative.
+        If the shapes do not fit, beta is negative, or the objective overflows.
 
     Notes
     -----
@@ -440,17 +445,12 @@ def kl_regularized_reward(
         other = array(value, name, nonempty=False).astype(z.dtype, copy=False)
         check_broadcasts(other, name, z, "logits")
         others.append(np.broadcast_to(other, z.shape))
-    log_p, log_ref = _log_softmax(z), _log_softmax(others[1])
+    log_p, log_ref = log_softmax(z), log_softmax(others[1])
     p = np.exp(log_p)
     advantage = others[0] - b * (log_p - log_ref)
-    value = np.asarray(np.einsum("...k,...k->...", p, advantage))
+    value = array(np.einsum("...k,...k->...", p, advantage), "objective", nonempty=False)
 
     def pullback(cotangent: Array) -> tuple[Array]:
         return (p * (advantage - value[..., None]) * cotangent[..., None],)
 
     return value, pullback
-
-
-def _log_softmax(z: Array) -> Array:
-    z = z - z.max(axis=-1, keepdims=True)
-    return np.asarray(z - np.log(np.exp(z).sum(axis=-1, keepdims=True)))

@@ -173,7 +173,8 @@ def scaled_dot_product_attention(
 
     References
     ----------
-    Vaswani et al. (2017), equation 1. Dao et al. (2022) for the row sum.
+    Vaswani et al. (2017), Attention is all you need. Dao, Fu, Ermon, Rudra, Ré (2022),
+    FlashAttention: fast and memory-efficient exact attention with IO-awareness, for the row sum.
 
     Examples
     --------

@@ -474,9 +474,8 @@ def label_noise(
             f"label_noise: labels must be in 0 … {count - 1}; got {given.min()} … {given.max()}"
         )
     steps = np.cumsum(chances.astype(np.float64), axis=1)
-    steps /= steps[
-        :, -1:
-    ]  # ends at 1 exactly, so that no draw lies beyond, or in a class of chance 0
+    # Ends at 1 exactly, so that no draw lies beyond, or in a class of chance 0.
+    steps /= steps[:, -1:]
     drawn = generator(rng).random(given.shape)
     return np.asarray((drawn[..., None] >= steps[given]).sum(axis=-1), dtype=given.dtype)
 

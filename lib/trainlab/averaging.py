@@ -1,4 +1,9 @@
-"""Averages of the weights over training: often better than the last weights, for one copy more."""
+"""Averages of the weights over training, to evaluate with.
+
+With noisy gradients and a learning rate that does not fall, the weights keep jumping around a
+minimum. Their average lies closer to it than the last of them, and costs one copy of the weights.
+The optimizer does not see the average: training goes on from the last weights.
+"""
 
 from __future__ import annotations
 
@@ -84,11 +89,13 @@ def ema_update(
     ``average += share · (params - average)``. Without correction ``share = 1 - decay``, and
     ``decay**t`` of the start is left after t steps. With it the share is divided by
     ``1 - decay**t``: exactly the average that starts at 0 and is divided by that (optax's debias).
-    That share is 1 at t = 1, and tends to 1/t as decay → 1; so decay 1 is the plain mean.
+    That share is 1 at t = 1, and tends to 1/t as decay → 1; so decay 1 is the plain mean. PyTorch's
+    ``AveragedModel`` with ``get_ema_multi_avg_fn`` copies the first weights and has no correction.
 
     References
     ----------
-    Polyak & Juditsky (1992) for the plain mean.
+    Polyak & Juditsky (1992), "Acceleration of stochastic approximation by averaging", for the plain
+    mean.
 
     Examples
     --------

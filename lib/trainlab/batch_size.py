@@ -80,7 +80,8 @@ def noise_scale(gradients: Any) -> NoiseScale:
 
     References
     ----------
-    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018).
+    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018), "An empirical model of
+    large-batch training".
 
     Examples
     --------
@@ -129,7 +130,8 @@ def noise_scale_from_norms(
 
     References
     ----------
-    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018), appendix A.
+    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018), "An empirical model of
+    large-batch training".
 
     Examples
     --------
@@ -190,7 +192,8 @@ def steps_and_examples(
 
     References
     ----------
-    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018).
+    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018), "An empirical model of
+    large-batch training".
 
     Examples
     --------
@@ -232,7 +235,8 @@ def best_lr(batch_size: Any, *, noise_scale: float, max_lr: float) -> Array:
 
     References
     ----------
-    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018).
+    McCandlish, Kaplan, Amodei & the OpenAI Dota Team (2018), "An empirical model of
+    large-batch training".
 
     Examples
     --------
@@ -264,7 +268,7 @@ def scaled_lr(lr: float, *, batch_size: float, base: float, rule: str = "linear"
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of range.
+        If a parameter is out of range, or the result overflows.
 
     Notes
     -----
@@ -274,7 +278,8 @@ def scaled_lr(lr: float, *, batch_size: float, base: float, rule: str = "linear"
 
     References
     ----------
-    Goyal et al. (2017), the linear rule.
+    Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour", for the
+    linear rule.
 
     Examples
     --------
@@ -286,7 +291,8 @@ def scaled_lr(lr: float, *, batch_size: float, base: float, rule: str = "linear"
     lr = real(lr, "lr", low=0)
     new = real(batch_size, "batch_size", low=0, closed="neither")
     times = new / real(base, "base", low=0, closed="neither")
-    return lr * (times if one_of(rule, "rule", ("linear", "sqrt")) == "linear" else times**0.5)
+    factor = times if one_of(rule, "rule", ("linear", "sqrt")) == "linear" else times**0.5
+    return real(lr * factor, "lr for batch_size")
 
 
 def noisy_quadratic(
@@ -338,7 +344,8 @@ def noisy_quadratic(
 
     References
     ----------
-    Zhang et al. (2019), the noisy quadratic model.
+    Zhang et al. (2019), "Which algorithmic choices matter at which batch sizes? Insights from a
+    noisy quadratic model".
 
     Examples
     --------

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from ._checks import array, integer, real, same_shape
 from ._losses import (
     Targets,
+    _like,
     as_array,
     check_broadcasts,
     check_distributions,
     check_range,
     class_indices,
+    may_overflow,
     reduce_losses,
     softmax_losses,
 )
@@ -80,7 +82,7 @@ def _index_targets(
 
 def _soft_targets(z: Array, targets: Any, weight: Array | None, smoothing: float) -> Targets:
     """Targets of class probabilities."""
-    q = array(targets, "targets", shape=z.shape, nonempty=False).astype(z.dtype, copy=False)
+    q = _like(targets, "targets", z)
     check_distributions(q, "targets")
     q = q.reshape(-1, z.shape[-1])  # (..., C) -> (n, C)
     if smoothing:
@@ -91,6 +93,7 @@ def _soft_targets(z: Array, targets: Any, weight: Array | None, smoothing: float
 
 
 @differentiable("logits")
+@may_overflow
 def cross_entropy(
     logits: Any,
     targets: Any,
@@ -125,8 +128,8 @@ def cross_entropy(
     Raises
     ------
     ValueError, TypeError
-        If a target is no class or no distribution, a parameter is out of range, or a mean is
-        wanted of no target at all.
+        If a target is no class or no distribution, a parameter is out of range, a mean is wanted
+        of no target at all, or the loss overflows.
 
     Notes
     -----
@@ -141,7 +144,7 @@ def cross_entropy(
 
     References
     ----------
-    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2015), Rethinking the Inception architecture for
+    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), Rethinking the Inception architecture for
     computer vision: label smoothing.
 
     Examples
@@ -172,6 +175,7 @@ def cross_entropy(
 
 
 @differentiable("log_probs")
+@may_overflow
 def nll_loss(
     log_probs: Any,
     targets: Any,
@@ -194,6 +198,7 @@ def nll_loss(
     Returns
     -------
     array of shape (), or (...) without reduction
+        Differentiable with respect to the log-probabilities.
 
     Raises
     ------
@@ -226,6 +231,7 @@ def nll_loss(
 
 
 @differentiable("logits")
+@may_overflow
 def binary_cross_entropy_with_logits(
     logits: Any, targets: Any, *, pos_weight: Any = None, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:
@@ -250,7 +256,7 @@ def binary_cross_entropy_with_logits(
     Raises
     ------
     ValueError, TypeError
-        If a parameter has another shape or is out of range.
+        If a parameter has another shape or is out of range, or the loss overflows.
 
     Notes
     -----
@@ -266,7 +272,7 @@ def binary_cross_entropy_with_logits(
     np.float64(0.3466)
     """
     z = array(logits, "logits", nonempty=False)
-    y = array(targets, "targets", shape=z.shape, nonempty=False).astype(z.dtype, copy=False)
+    y = _like(targets, "targets", z)
     check_range(y, "targets", 0, 1)
     yes = y
     if pos_weight is not None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import array, integer, one_of, real
+from ._leafwise import _leaves
 from .trees import tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -33,11 +34,6 @@ __all__ = [
 Array = NDArray[Any]
 
 BLOCK = 1 << 13  # entries whose squares are summed in their own precision
-
-
-def _leaves(tree: Any, name: str) -> list[Array]:
-    """Check types; values are judged by the norm, which sees every NaN in the same pass."""
-    return [array(leaf, name, finite=False, nonempty=False) for leaf in tree_leaves(tree)]
 
 
 def _safe(dtype: Any) -> tuple[float, float]:
@@ -313,7 +309,8 @@ def clip_by_value(grads: Any, *, clip_value: float, error_if_nonfinite: bool = T
     if _flag(error_if_nonfinite):
         for leaf in leaves:
             _must_be_finite(_norm(leaf), "clip_by_value")
-    return tree_unflatten(grads, [np.clip(leaf, -clip_value, clip_value) for leaf in leaves])
+    with np.errstate(over="ignore"):  # a threshold beyond the range of a leaf cuts off nothing
+        return tree_unflatten(grads, [np.clip(leaf, -clip_value, clip_value) for leaf in leaves])
 
 
 def _unit_axes(ndim: int, axis: Any) -> tuple[int, ...]:
@@ -360,7 +357,7 @@ def adaptive_clip(
     -----
     ``grads * min(1, clipping * max(norm of params, eps) / norm of grads)`` for each unit. The
     threshold follows the scale of the weights: a step of relative size lr·`clipping` at most, the
-    same for large and for small rows. Flax stores weights as (in, out), so that optax averages over
+    same for large and for small rows. Flax stores weights as (in, out), so optax takes norms along
     axis 0 of a matrix. The paper leaves the last linear layer out.
 
     References
@@ -377,7 +374,6 @@ def adaptive_clip(
     """
     clipping = _threshold(clipping, "clipping")
     eps = _threshold(eps, "eps")
-
     weights = _other_leaves(grads, params, "adaptive_clip", "params")
     clipped = []
     for grad, weight in zip(tree_leaves(grads), weights, strict=True):

@@ -10,7 +10,7 @@ chunk at the same time:
 * all-gather, N - 1 steps: the finished chunks travel round once more and are copied.
 
 One after the other they are the ring all-reduce: every rank sends ``2(N - 1)/N`` times the size
-of its array, however many ranks there are. No algorithm sends less.
+of its array, however many ranks there are. No algorithm sends less, as long as only the ranks add.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import _where, array, integer
+from ._checks import _show, _where, array, integer
 
 __all__ = [
     "Messages",
@@ -64,9 +64,11 @@ def _messages(rows: list[tuple[int, int, int, int]]) -> Messages:
 
 def _ranks(values: Any, name: str, *, alike: bool = True) -> list[Array]:
     """Check one array for each rank, two ranks or more; not for NaN: that has to spread."""
-    several = isinstance(values, (list, tuple)) or (isinstance(values, np.ndarray) and values.ndim)
-    if not several:
-        array(values, name, ndim=())  # refuses what is no sequence, with the usual message
+    if not (isinstance(values, (list, tuple)) or (isinstance(values, np.ndarray) and values.ndim)):
+        raise TypeError(
+            f"{_where()}: {name} must be an array or a sequence with one entry for each rank; "
+            f"got {_show(values)}"
+        )
     integer(len(values), f"number of ranks in {name}", low=2)
     checked = [
         array(value, f"{name}[{r}]", finite=False, nonempty=False) for r, value in enumerate(values)
@@ -157,7 +159,7 @@ def reduce_scatter(values: Ranks) -> tuple[list[Array], Messages]:
 
     References
     ----------
-    Patarasuk & Yuan (2009).
+    Patarasuk, Yuan (2009), Bandwidth optimal all-reduce algorithms for clusters of workstations.
 
     Examples
     --------
@@ -192,7 +194,7 @@ def all_gather(values: Ranks) -> tuple[Array, Messages]:
 
     References
     ----------
-    Patarasuk & Yuan (2009).
+    Patarasuk, Yuan (2009), Bandwidth optimal all-reduce algorithms for clusters of workstations.
 
     Examples
     --------
@@ -239,7 +241,7 @@ def ring_all_reduce(values: Ranks) -> tuple[Array, Messages]:
 
     References
     ----------
-    Patarasuk & Yuan (2009).
+    Patarasuk, Yuan (2009), Bandwidth optimal all-reduce algorithms for clusters of workstations.
 
     Examples
     --------

@@ -132,7 +132,9 @@ def all_reduce_time(
 
     References
     ----------
-    Patarasuk & Yuan (2009); Thakur, Rabenseifner & Gropp (2005).
+    Patarasuk, Yuan (2009), Bandwidth optimal all-reduce algorithms for clusters of workstations.
+    Thakur, Rabenseifner, Gropp (2005), Optimization of collective communication operations in
+    MPICH.
 
     Examples
     --------
@@ -257,7 +259,7 @@ def overlapped_step(
 
     References
     ----------
-    Li et al. (2020).
+    Li et al. (2020), PyTorch distributed: experiences on accelerating data parallel training.
 
     Examples
     --------

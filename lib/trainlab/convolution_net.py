@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _checks
-from ._parameters import _float_type, _floating, callable_, dense, dense_init, entries
+from ._parameters import _float_type, _floating, dense, dense_init, entries, layers
 from .activations import relu
 from .initialization import kaiming_normal
 from .layers import conv2d, global_avg_pool2d, max_pool2d
@@ -115,12 +115,13 @@ def convolution_net(params: Any, x: Any, *, activation: Callable[[Any], Any] = r
     >>> convolution_net(params, rng.standard_normal((5, 1, 8, 8))).shape
     (5, 10)
     """
-    stages = entries(params, "params", "stages", "out")["stages"]
-    callable_(activation, "activation")
+    stages = layers(entries(params, "params", "stages", "out")["stages"], "params['stages']")
+    _checks.function(activation, "activation")
     h = _floating(x, "x", ndim=4, nonempty=False)
     smallest = min(h.shape[2:])
     _checks.integer(smallest, "height and width of x", low=2 ** len(stages))
     for stage in stages:
+        entries(stage, "params['stages']", "weight", "bias")
         h = activation(conv2d(h, stage["weight"], bias=stage["bias"], padding=1))
         h = max_pool2d(h, 2)
     return dense(params["out"], global_avg_pool2d(h))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import _where, array, generator, integer, one_of, real
+from ._checks import function as check_function
 from .collectives import Messages, all_gather, broadcast, ring_all_reduce, tree_all_reduce
 from .differentiation import value_and_grad
 from .trees import tree_leaves, tree_map, tree_unflatten
@@ -45,12 +46,6 @@ def _several(items: Any, name: str) -> list[Any]:
         raise TypeError(f"{_where()}: {name} must be a list with one entry a rank; got {items!r}")
     integer(len(items), f"number of ranks in {name}", low=2)
     return list(items)
-
-
-def _function(value: Any, name: str) -> Callable[..., Any]:
-    if not callable(value):
-        raise TypeError(f"{_where()}: {name} must be a function; got {value!r}")
-    return value  # type: ignore[no-any-return]
 
 
 # Who sees which examples ----------------------------------------------------------------------
@@ -261,7 +256,7 @@ def gradient_buckets(
 
     References
     ----------
-    Li et al. (2020).
+    Li et al. (2020), PyTorch distributed: experiences on accelerating data parallel training.
 
     Examples
     --------
@@ -326,7 +321,7 @@ def all_reduce_gradients(
 
     References
     ----------
-    Li et al. (2020).
+    Li et al. (2020), PyTorch distributed: experiences on accelerating data parallel training.
 
     Examples
     --------
@@ -448,7 +443,7 @@ def data_parallel_step(
 
     References
     ----------
-    Li et al. (2020).
+    Li et al. (2020), PyTorch distributed: experiences on accelerating data parallel training.
 
     Examples
     --------
@@ -462,7 +457,10 @@ def data_parallel_step(
     [array(2.), array(2.)]
     """
     params, inner, pieces = _aligned(replicas, states, batches)
-    gradient, update = value_and_grad(_function(loss, "loss")), _function(update, "update")
+    gradient, update = (
+        value_and_grad(check_function(loss, "loss")),
+        check_function(update, "update"),
+    )
     one_of(no_sync, "no_sync", (False, True))
     size = real(bucket_bytes, "bucket_bytes", low=0, closed="neither")
 

@@ -75,8 +75,8 @@ def digits(*, part: str = "all", dtype: Any = np.float64) -> tuple[Array, NDArra
     Notes
     -----
     These are scikit-learn's `load_digits`, divided by 16: the test data of the original, written by
-    13 people, and the parts share the writers: an accuracy on the test part says nothing
-    about the hand of somebody else. PyTorch, too, scales pixels to [0, 1].
+    13 people. The parts share the writers, so an accuracy on the test part says nothing about the
+    hand of somebody else. PyTorch, too, scales pixels to [0, 1].
 
     References
     ----------
@@ -90,7 +90,7 @@ def digits(*, part: str = "all", dtype: Any = np.float64) -> tuple[Array, NDArra
     ((1197, 64), 1.0, [2, 3, 3, 4, 8])
     """
     part = one_of(part, "part", ("all", "train", "validation", "test"))
-    if dtype not in (np.float32, np.float64):
+    if dtype not in ("float32", "float64", np.float32, np.float64):
         raise ValueError(f"digits: dtype must be float32 or float64; got {dtype!r}")
     pixels, labels, order = _stored_digits()
     rows = {
@@ -99,15 +99,25 @@ def digits(*, part: str = "all", dtype: Any = np.float64) -> tuple[Array, NDArra
         "validation": order[-2 * DIGITS_HELD_OUT : -DIGITS_HELD_OUT],
         "test": order[-DIGITS_HELD_OUT:],
     }[part]
-    return pixels[rows].astype(dtype) / dtype(16), labels[rows].astype(np.int64)
+    return pixels[rows].astype(dtype) / 16, labels[rows].astype(np.int64)
 
 
 class Regression(NamedTuple):
-    """Inputs, targets, and the targets without noise."""
+    """A made-up regression.
 
-    x: NDArray[np.float64]  # (count, dim)
-    y: NDArray[np.float64]  # (count,)
-    clean: NDArray[np.float64]  # (count,)
+    Attributes
+    ----------
+    x : array of shape (count, dim)
+        Inputs.
+    y : array of shape (count,)
+        Targets.
+    clean : array of shape (count,)
+        The targets without noise.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    clean: NDArray[np.float64]
 
 
 def linear_teacher(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -27,6 +28,12 @@ from ._operators import Array, Pullback, unbroadcast
 from .trees import tree_leaves, tree_unflatten
 
 P = ParamSpec("P")
+
+if sys.platform == "linux":
+    # Once an array of 32 MB was freed, the allocator of Linux (glibc) keeps up to 64 MB of freed
+    # memory for the next arrays. Else a training step would give its memory back at every step and
+    # ask for it again: a sixth of the time of a small one.
+    np.empty(2**25 - 2**16, np.uint8)
 
 __all__ = [
     "Pullback",
@@ -49,6 +56,13 @@ class Variable:
         The arguments that were Variables; none for an input.
     pullback : callable or None
         Maps the cotangent of the value to those of the parents.
+    made : int
+        Counts all Variables: parents have smaller numbers than what is made of them.
+
+    Notes
+    -----
+    It has the shape, ndim, size and dtype of its value, and the operators ``+ - * / ** @`` and
+    indexing. Comparisons and NumPy's functions do not take it: see `trainlab.arithmetic`.
     """
 
     __slots__ = ("made", "parents", "pullback", "value")
@@ -222,6 +236,18 @@ def _variables(tree: Any, name: str) -> Any:
     return tree_unflatten(tree, leaves)
 
 
+def _numbers(output: Any, what: str) -> Array:
+    """Get the value of what a function returned; a forgotten ``return`` gives None."""
+    # Not np.asarray of a tuple of Variables: it would index them element by element.
+    several = isinstance(output, (list, tuple, dict))
+    value = None if several else np.asarray(getattr(output, "value", output))
+    if value is None or value.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{_checks._where()}: function must return {what}; got {_checks._show(output)}"
+        )
+    return value
+
+
 def vjp(
     function: Callable[..., Any], *primals: Any, **options: Any
 ) -> tuple[Array, Callable[[Any], tuple[Any, ...]]]:
@@ -246,7 +272,8 @@ def vjp(
     Raises
     ------
     TypeError, ValueError
-        If a primal is not a floating-point array, or a cotangent has another shape than the value.
+        If a primal is not a floating-point array, the function does not return one array, or a
+        cotangent has another shape than the value.
 
     Examples
     --------
@@ -257,7 +284,7 @@ def vjp(
     _checks.function(function, "function")
     variables = tuple(_variables(p, "primals") for p in primals)
     output = function(*variables, **options)
-    value = output.value if isinstance(output, Variable) else np.asarray(output)
+    value = _numbers(output, "one array")
     inputs = tree_leaves(variables)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
@@ -298,7 +325,7 @@ def value_and_grad(
     Raises
     ------
     TypeError
-        From the returned function, if the loss is not one number.
+        From the returned function, if the loss is not one number, or with `has_aux` no pair.
 
     Notes
     -----
@@ -319,12 +346,15 @@ def value_and_grad(
     def value_and_grad(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         variables = _variables(params, "params")  # a message names the function that checks
         output = function(variables, *args, **kwargs)
-        output, aux = output if has_aux else (output, None)
-        if np.shape(getattr(output, "value", output)) != ():
+        if has_aux and not (isinstance(output, (list, tuple)) and len(output) == 2):
             raise TypeError(
-                "value_and_grad: function must return one number; "
-                f"got shape {np.shape(getattr(output, 'value', output))}"
+                "value_and_grad: function must return a pair, with has_aux; "
+                f"got {_checks._show(output)}"
             )
+        output, aux = output if has_aux else (output, None)
+        shape = _numbers(output, "one number").shape
+        if shape != ():
+            raise TypeError(f"value_and_grad: function must return one number; got shape {shape}")
         inputs = tree_leaves(variables)
         if isinstance(output, Variable):
             value = output.value[()]

@@ -47,7 +47,7 @@ def soft_targets(logits: Any, *, temperature: float) -> Array:
 
     References
     ----------
-    Hinton, Vinyals & Dean (2015).
+    Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network".
 
     Examples
     --------
@@ -135,7 +135,7 @@ def distillation_loss(
 
     References
     ----------
-    Hinton, Vinyals & Dean (2015).
+    Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network".
 
     Examples
     --------
@@ -192,7 +192,7 @@ def logit_matching_loss(logits: Any, teacher_logits: Any) -> tuple[Array, Pullba
 
     References
     ----------
-    Hinton, Vinyals & Dean (2015).
+    Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network".
 
     Examples
     --------

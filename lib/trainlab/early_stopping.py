@@ -258,8 +258,8 @@ def expected_maximum(count: int) -> float:
 
     Notes
     -----
-    ``∫ z d(Φ(z)^count)``: about √(2 ln K). Scores of K equally good checkpoints, each with noise σ,
-    have a best that looks better by σ times this.
+    ``∫ z d(Φ(z)^count)``, below √(2 ln K) and near it only for very large K. Scores of K equally
+    good checkpoints, each with noise σ, have a best that looks better by σ times this.
 
     Examples
     --------

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _checks
-from ._parameters import callable_
 
 Array = NDArray[Any]
 Rules = tuple[float, int | None, float | None]  # temperature, top_k, top_p
@@ -34,6 +33,7 @@ def sampling_probabilities(
     Parameters
     ----------
     logits : array of shape (..., V)
+        -infinity is allowed, for a token that is ruled out; not for all V of them.
     temperature : float
         Divides the logits, >= 0. Below 1 sharper, above 1 flatter, 0 the most likely token alone.
     top_k : int, optional
@@ -50,7 +50,7 @@ def sampling_probabilities(
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of range.
+        If a parameter is out of range, or a row holds NaN, +infinity or nothing but -infinity.
 
     Notes
     -----
@@ -60,7 +60,9 @@ def sampling_probabilities(
 
     References
     ----------
-    Fan, Lewis & Dauphin (2018) for top-k; Holtzman et al. (2020) for top-p.
+    Fan, Lewis, Dauphin (2018), Hierarchical neural story generation, for top-k.
+    Holtzman, Buys, Du, Forbes, Choi (2020), The curious case of neural text degeneration, for
+    top-p.
 
     Examples
     --------
@@ -87,8 +89,11 @@ def _rules(temperature: float, top_k: int | None, top_p: float | None) -> Rules:
 def _probabilities(
     logits: Any, temperature: float, top_k: int | None, top_p: float | None
 ) -> Array:
-    z = _checks.array(logits, "logits")
+    z = _checks.array(logits, "logits", finite=False, nonempty=False)
     _checks.integer(z.ndim, "number of dimensions of logits", low=1)
+    _checks.integer(z.shape[-1], "number of logits in a row", low=1)
+    # +infinity and NaN would be the largest as well.
+    _checks.array(z.max(axis=-1), "largest of each row of logits", nonempty=False)
     order = np.argsort(-z, axis=-1, kind="stable")  # most likely first, ties as they come
     z = np.take_along_axis(z, order, axis=-1)
     if temperature == 0:
@@ -199,7 +204,7 @@ def generate(
     >>> generate(count_up, [7], count=5, rng=np.random.default_rng(0))
     array([7, 8, 9, 0, 1, 2])
     """
-    callable_(step, "step")
+    _checks.function(step, "step")
     ids = np.asarray(prompt)
     if ids.dtype.kind not in "iu" or ids.ndim == 0 or ids.shape[-1] == 0:
         raise TypeError(

@@ -75,7 +75,8 @@ def linear(x: Any, weight: Any, *, bias: Any = None) -> Result:
 
     def pullback(cotangent: Array) -> tuple[Array, Array, Array | None]:
         dz = cotangent.reshape(len(rows), width)  # (..., out) -> (n, out)
-        dbias = dz.sum(axis=0) if has_bias else None
+        # A product with ones is a faster sum.
+        dbias = np.ones(len(dz), dz.dtype) @ dz if has_bias else None
         return (dz @ weight).reshape(x.shape), dz.T @ rows, dbias
 
     return z.reshape(*x.shape[:-1], width), pullback

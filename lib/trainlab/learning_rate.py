@@ -2,10 +2,11 @@
 
 Every schedule is a function of the step with the same form, ``cosine(step, lr=0.1, steps=1000)``.
 Steps are optimizer steps, counted from 0: with gradient accumulation several batches make one step.
-`step` may be an array of steps; then the result is an array. `lr` is the largest learning rate. A
-schedule over `steps` steps is at `end` **at step number** `steps`, one after the last of training,
-and stays there: the last update, number ``steps - 1``, still gets a little more. So no update is
-spent on a learning rate of 0. optax and most of PyTorch's schedulers count the same way.
+`step` may be an array of steps; then the result is an array. `lr` is the learning rate that a
+schedule falls from. A schedule over `steps` steps is at `end` **at step number** `steps`, one after
+the last of training, and stays there: the last update, number ``steps - 1``, still gets a little
+more. So no update is spent on a learning rate of 0. optax and most of PyTorch's schedulers count
+the same way.
 
 `warmup` goes before any of them. To hand a schedule on, fix its parameters:
 ``functools.partial(cosine, lr=0.1, steps=1000)``.
@@ -309,7 +310,7 @@ def cosine(step: Any, *, lr: float, steps: int, end: float = 0.0) -> Any:
 
     References
     ----------
-    Loshchilov & Hutter (2017), SGDR.
+    Loshchilov & Hutter (2017), "SGDR: Stochastic gradient descent with warm restarts".
 
     Examples
     --------
@@ -351,7 +352,7 @@ def cosine_restarts(step: Any, *, lr: float, steps: int, t_mult: int = 1, end: f
 
     References
     ----------
-    Loshchilov & Hutter (2017), SGDR.
+    Loshchilov & Hutter (2017), "SGDR: Stochastic gradient descent with warm restarts".
 
     Examples
     --------
@@ -406,11 +407,13 @@ def one_cycle(
     Notes
     -----
     The top is at step ``pct_start · steps``, the end at step `steps`. PyTorch's OneCycleLR puts
-    the top one step earlier and the end on the last update; optax rounds the top down to a step.
+    the top one step earlier and the end on the last update, and by default lets the momentum fall
+    from 0.95 to 0.85 while lr rises, and back; optax rounds the top down to a step.
 
     References
     ----------
-    Smith & Topin (2017), super-convergence.
+    Smith & Topin (2017), "Super-convergence: very fast training of neural networks using large
+    learning rates".
 
     Examples
     --------
@@ -456,7 +459,7 @@ def inverse_sqrt(step: Any, *, lr: float, timescale: int) -> Any:
 
     References
     ----------
-    Vaswani et al. (2017), section 5.3.
+    Vaswani et al. (2017), "Attention is all you need".
 
     Examples
     --------
@@ -500,7 +503,7 @@ def warmup(
 
     References
     ----------
-    Goyal et al. (2017), section 2.2.
+    Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
 
     Examples
     --------
@@ -563,7 +566,8 @@ def warmup_stable_decay(
 
     References
     ----------
-    Hu et al. (2024), MiniCPM, where the fall is exponential.
+    Hu et al. (2024), "MiniCPM: Unveiling the potential of small language models with scalable
+    training strategies", where the fall is exponential.
 
     Examples
     --------

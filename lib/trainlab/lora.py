@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _checks
-from ._parameters import _floating
+from ._parameters import _floating, entries
 from .layers import linear
 
 Array = NDArray[Any]
@@ -69,12 +69,14 @@ def lora_init(
 
     Notes
     -----
-    a is drawn from N(0, 1/in), b is 0. With both 0 neither would get a gradient. The paper adapts
-    queries and values; later work often adapts all linear layers.
+    a is drawn from N(0, 1/in), b is 0. With both 0 neither would get a gradient. The paper has a
+    Gaussian for a too; Microsoft's loralib and Hugging Face's PEFT draw it from a uniform
+    distribution. The paper adapts queries and values; later work often adapts all linear layers.
 
     References
     ----------
-    Hu et al. (2021), section 4.1.
+    Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen (2021), LoRA: low-rank adaptation of large
+    language models, section 4.1.
 
     Examples
     --------
@@ -116,7 +118,7 @@ def lora_linear(
     a : array of shape (rank, in)
     b : array of shape (out, rank)
     alpha : float
-        The change is scaled by alpha / rank, so that another rank needs no other learning rate.
+        The change is scaled by alpha / rank, so that another rank needs less tuning anew.
     bias : array of shape (out,), optional
 
     Returns
@@ -135,7 +137,7 @@ def lora_linear(
 
     References
     ----------
-    Hu et al. (2021), equation 3.
+    Hu et al. (2021), LoRA: low-rank adaptation of large language models.
 
     Examples
     --------
@@ -191,7 +193,7 @@ def lora_merge(params: Any, adapters: Any, *, alpha: float = 16.0) -> Any:
 
     References
     ----------
-    Hu et al. (2021), equation 3.
+    Hu et al. (2021), LoRA: low-rank adaptation of large language models.
 
     Examples
     --------
@@ -219,8 +221,9 @@ def _replaced(tree: Any, path: list[str], adapter: Any, alpha: float) -> Any:
                 "lora_merge: params must have a linear layer where adapters has a path; "
                 f"got {_checks._show(tree)}"
             )
-        change = adapter["b"] @ adapter["a"]
-        return {**tree, "weight": tree["weight"] + _scale(adapter, tree["weight"], alpha) * change}
+        entries(adapter, "adapters", "a", "b")
+        scale = _scale(adapter, tree["weight"], alpha)
+        return {**tree, "weight": tree["weight"] + scale * (adapter["b"] @ adapter["a"])}
     key, *rest = path
     if isinstance(tree, Mapping) and key in tree:
         return {**tree, key: _replaced(tree[key], rest, adapter, alpha)}

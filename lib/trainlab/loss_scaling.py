@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._checks import _where, integer, one_of, real
+from ._checks import function as check_function
 from .formats import Format, _is_format, round_to
-from .mixed_precision import _float_tree, _function
+from .mixed_precision import _float_tree
 from .trees import tree_leaves, tree_map
 
 __all__ = [
@@ -71,7 +72,9 @@ def unscale(grads: Any, *, scale: float) -> Any:
     [array([2.])]
     """
     checked, scale = _float_tree(grads, "grads"), _scale(scale)
-    return tree_map(lambda g: np.asarray(g / scale), checked)
+    # A scale far below 1 can make infinities; they are looked for afterwards.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        return tree_map(lambda g: np.asarray(g / scale), checked)
 
 
 def all_finite(tree: Any) -> bool:
@@ -190,7 +193,7 @@ def loss_scale_update(
 
     References
     ----------
-    Micikevicius et al. (2018) for the idea.
+    Micikevicius et al. (2018), Mixed precision training, for the idea.
 
     Examples
     --------
@@ -265,7 +268,7 @@ def scaled_init(
     ScaledState(inner='momentum', loss_scale=LossScale(scale=8.0, good_steps=0))
     """
     _float_tree(params, "params")
-    start = _function(init, "init")
+    start = check_function(init, "init")
     real(init_scale, "init_scale", low=0, closed="neither")
     return ScaledState(start(params), loss_scale_init(init_scale=init_scale))
 
@@ -319,7 +322,7 @@ def scaled_update(
 
     References
     ----------
-    Micikevicius et al. (2018).
+    Micikevicius et al. (2018), Mixed precision training.
 
     Examples
     --------
@@ -334,7 +337,7 @@ def scaled_update(
     if not isinstance(state, ScaledState):
         raise TypeError(f"scaled_update: state must be a ScaledState; got {state!r}")
     _is_loss_scale(state.loss_scale, "state")
-    step = _function(update, "update")
+    step = check_function(update, "update")
     one_of(dynamic, "dynamic", (False, True))
     factors = {
         "growth_factor": real(growth_factor, "growth_factor", low=1, closed="neither"),
@@ -404,7 +407,7 @@ def lost_gradients(grads: Any, fmt: Format, *, scale: float = 1.0) -> LostGradie
 
     References
     ----------
-    Micikevicius et al. (2018).
+    Micikevicius et al. (2018), Mixed precision training.
 
     Examples
     --------
@@ -419,7 +422,8 @@ def lost_gradients(grads: Any, fmt: Format, *, scale: float = 1.0) -> LostGradie
     count = np.zeros(4)
     for leaf in tree_leaves(_float_tree(grads, "grads", finite=True)):
         g = leaf[leaf != 0].astype(np.float64)  # so that the scale itself loses nothing
-        size = np.abs(round_to(g * scale, fmt))
+        with np.errstate(over="ignore"):  # counted as such
+            size = np.abs(round_to(g * scale, fmt))
         small = (size > 0) & (size < fmt.min_normal)
         over = ~np.isfinite(size)
         count += [np.sum(size == 0), np.sum(small), np.sum(over), g.size]

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import _where, array, generator, one_of, real
+from ._checks import array, generator, one_of, real
+from ._checks import function as check_function
 from .bit_patterns import neighbors
 from .differentiation import Pullback, Variable, differentiable, value_and_grad
 from .formats import FP16, FP32, Format, _is_format, round_to, stochastic_round
@@ -41,12 +42,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-
-
-def _function(value: Any, name: str) -> Callable[..., Any]:
-    if not callable(value):
-        raise TypeError(f"{_where()}: {name} must be a function; got {value!r}")
-    return value  # type: ignore[no-any-return]
 
 
 def _floats(value: Any, name: str, *, finite: bool = False) -> Array:
@@ -98,7 +93,8 @@ def cast(
 
     References
     ----------
-    Micikevicius et al. (2018); Micikevicius et al. (2022) for FP8.
+    Micikevicius et al. (2018), Mixed precision training; Micikevicius et al. (2022), FP8 formats
+    for deep learning.
 
     Examples
     --------
@@ -178,7 +174,7 @@ def low_precision(function: Callable[..., Any], fmt: Format) -> Callable[..., An
 
     References
     ----------
-    Micikevicius et al. (2018).
+    Micikevicius et al. (2018), Mixed precision training.
 
     Examples
     --------
@@ -186,7 +182,7 @@ def low_precision(function: Callable[..., Any], fmt: Format) -> Callable[..., An
     >>> product(np.full((1, 4096), 1.0), np.full((4096, 1), 1.0))  # an FP16 sum stops at 2048
     array([[4096.]])
     """
-    inner, fmt = _function(function, "function"), _is_format(fmt)
+    inner, fmt = check_function(function, "function"), _is_format(fmt)
 
     def rounded(argument: Any) -> Any:
         floats = isinstance(argument, (np.ndarray, Variable)) and argument.dtype.kind == "f"
@@ -236,7 +232,7 @@ def mixed_value_and_grad(
 
     References
     ----------
-    Micikevicius et al. (2018).
+    Micikevicius et al. (2018), Mixed precision training.
 
     Examples
     --------
@@ -247,7 +243,7 @@ def mixed_value_and_grad(
     >>> mixed_value_and_grad(loss, FP16, scale=1024.0)(master, 1e-8)[1] / 1024
     np.float64(1.0011717677116394e-08)
     """
-    inner, fmt = _function(function, "function"), _is_format(fmt)
+    inner, fmt = check_function(function, "function"), _is_format(fmt)
     scale = real(scale, "scale", low=0, closed="neither")
 
     def scaled(params: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -337,7 +333,8 @@ def rounded_update(
 
     References
     ----------
-    Gupta et al. (2015).
+    Gupta, Agrawal, Gopalakrishnan, Narayanan (2015), Deep learning with limited numerical
+    precision.
 
     Examples
     --------
@@ -353,7 +350,8 @@ def rounded_update(
         generator(rng)
 
     def add(w: Array, u: Array) -> Array:
-        moved = np.asarray(w + u.astype(w.dtype, copy=False))
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the weights
+            moved = np.asarray(w + u.astype(w.dtype, copy=False))
         if rng is None:
             return np.asarray(round_to(moved, fmt))
         return np.asarray(stochastic_round(moved, fmt, rng=rng))
@@ -383,7 +381,7 @@ def vanishing_updates(params: Any, updates: Any, *, fmt: Format) -> float:
 
     References
     ----------
-    Micikevicius et al. (2018).
+    Micikevicius et al. (2018), Mixed precision training.
 
     Examples
     --------
@@ -455,7 +453,8 @@ def training_memory(
 
     References
     ----------
-    Rajbhandari et al. (2020).
+    Rajbhandari, Rasley, Ruwase, He (2020), ZeRO: memory optimizations toward training trillion
+    parameter models.
 
     Examples
     --------

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _checks
-from ._parameters import _float_type, _floating, callable_, dense, dense_init, entries, layers
+from ._parameters import _float_type, _floating, dense, dense_init, entries, layers
 from .activations import relu
 from .initialization import kaiming_normal
 
@@ -65,7 +65,7 @@ def mlp_init(
             f"mlp_init: sizes must be a sequence of at least two sizes; got {_checks._show(sizes)}"
         )
     widths = [_checks.integer(n, "sizes", low=1) for n in sizes]
-    callable_(initializer, "initializer")
+    _checks.function(initializer, "initializer")
     _checks.generator(rng)
     kind = _float_type(dtype)
     return [
@@ -104,12 +104,12 @@ def mlp(params: Any, x: Any, *, activation: Callable[[Any], Any] = relu) -> Any:
     array([0., 1., 1., 0.])
     """
     *hidden, last = layers(params, "params")
-    callable_(activation, "activation")
+    _checks.function(activation, "activation")
     h = _floating(x, "x", nonempty=False)
     _checks.integer(h.ndim, "number of dimensions of x", low=1)
     for layer in hidden:
-        h = activation(dense(entries(layer, "params", "weight"), h))
-    return dense(entries(last, "params", "weight"), h)
+        h = activation(dense(layer, h))
+    return dense(last, h)
 
 
 def residual_mlp_init(
@@ -151,8 +151,9 @@ def residual_mlp_init(
 
     Notes
     -----
-    Each block adds its variance to that of the stream. With ReLU and branches of the scale 1 it
-    doubles per block; with 1/√depth it grows by less than e in all. 0 starts as a linear map.
+    Each block adds its variance to that of the stream. With ReLU and branches of the scale 1 the
+    variance doubles per block; with 1/√depth it grows by a factor below e = 2.718 in all. With 0
+    the network starts as a linear map.
 
     Examples
     --------
@@ -217,7 +218,7 @@ def residual_mlp(params: Any, x: Any, *, activation: Callable[[Any], Any] = relu
 
     References
     ----------
-    He, Zhang, Ren & Sun (2016), "Identity mappings in deep residual networks".
+    He, Zhang, Ren, Sun (2016), Identity mappings in deep residual networks.
 
     Examples
     --------
@@ -229,10 +230,11 @@ def residual_mlp(params: Any, x: Any, *, activation: Callable[[Any], Any] = relu
     True
     """
     entries(params, "params", "into", "blocks", "out")
-    callable_(activation, "activation")
+    _checks.function(activation, "activation")
     x = _floating(x, "x", nonempty=False)
     _checks.integer(x.ndim, "number of dimensions of x", low=1)
     h = dense(params["into"], x)
-    for block in params["blocks"]:
+    for block in layers(params["blocks"], "params['blocks']", nonempty=False):
+        entries(block, "params['blocks']", "up", "down")
         h = h + dense(block["down"], activation(dense(block["up"], h)))
     return dense(params["out"], h)

@@ -190,12 +190,12 @@ def multi_head_attention(
     -----
     ``concatenate(head_1, ..., head_H) W_outᵀ + b_out`` with ``head_i`` the attention of the i-th
     block of D/H features of q, k and v. The masks of PyTorch's module, ``attn_mask`` and
-    ``key_padding_mask``, are the negation of these. A bias of the keys changes nothing: it adds the
-    same number to all scores of a query.
+    ``key_padding_mask``, are the negation of these. Without rotary positions a bias of the keys
+    changes nothing: it adds the same number to all scores of a query.
 
     References
     ----------
-    Vaswani et al. (2017), section 3.2.2.
+    Vaswani et al. (2017), Attention is all you need.
 
     Examples
     --------

@@ -65,7 +65,7 @@ def shingles(text: str, *, n: int = 5) -> Hashes:
 
     References
     ----------
-    Broder (1997), On the Resemblance and Containment of Documents.
+    Broder (1997), On the resemblance and containment of documents.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def minhash(sets: Sequence[Any], *, num_hashes: int = 128, rng: np.random.Genera
 
     References
     ----------
-    Broder (1997), On the Resemblance and Containment of Documents.
+    Broder (1997), On the resemblance and containment of documents.
 
     Examples
     --------

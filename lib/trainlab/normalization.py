@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import array, axes, integer, one_of, real
-from ._normalized_rows import Pull, _normalize_rows, _reciprocal_root
+from ._normalized_rows import Pull, _blocks, _normalize_rows, _reciprocal_root
 from .differentiation import Pullback, Variable, differentiable
 
 __all__ = [
@@ -69,10 +69,9 @@ def _spread(per_channel: Array, x: Array) -> Array:
 
 def _sums(a: Array, b: Array | None = None) -> Array:
     """Sum a, or a · b, over examples and space: (C,)."""
-    if b is None:
-        return np.asarray(a.sum(axis=(0, *range(2, a.ndim))))
-    product = np.einsum("nc,nc->c", a, b) if a.ndim == 2 else np.vecdot(a, b).sum(axis=0)
-    return np.asarray(product)
+    if a.ndim == 2:  # a product with a vector is faster than a sum
+        return np.asarray(np.ones(len(a), a.dtype) @ (a if b is None else a * b))
+    return np.asarray((a.sum(axis=2) if b is None else np.vecdot(a, b)).sum(axis=0))
 
 
 def _scale_channels(x_hat: Array, weight: Array | None, bias: Array | None) -> tuple[Array, Pull]:
@@ -119,20 +118,39 @@ def _running(running: RunningStats, x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
-def _own_statistics(x: Array, eps: float) -> tuple[Array, Array]:
-    """Standardize each channel with its own mean and variance: x_hat and 1 / sqrt(var + eps)."""
-    cells = len(x) * math.prod(x.shape[2:])
-    with np.errstate(over="ignore", invalid="ignore"):
-        x_hat = x - _spread(_sums(x) / cells, x)
-        rstd = _reciprocal_root(_sums(x_hat, x_hat) / cells, eps)
-        x_hat *= _spread(rstd, x)
-    return x_hat, rstd
+def _own_statistics(x: Array) -> tuple[Array, Array, Array]:
+    """Center each channel: its mean, its biased variance, and x minus the mean."""
+    count = x.size // max(x.shape[1], 1)
+    mean, var = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+    centered = np.empty_like(x)
+    for part in _blocks(x):
+        mean += _sums(x[part]) / count
+    for part in _blocks(x):
+        np.subtract(x[part], _spread(mean, x), out=centered[part])
+        var += _sums(centered[part], centered[part]) / count
+    return mean, var, centered
 
 
-def _stored_statistics(x: Array, running: RunningStats, eps: float) -> tuple[Array, Array]:
-    mean, var = _running(running, x)
-    rstd = _reciprocal_root(var, eps)
-    return (x - _spread(mean, x)) * _spread(rstd, x), rstd
+def _pull_batch(
+    cotangent: Array, x: Array, mean: Array, rstd: Array, gain: Array, *, training: bool
+) -> tuple[Array, Array, Array]:
+    """Pull a gradient back to x, weight and bias; x_hat is computed again, block by block."""
+    dweight, dbias, dx = np.zeros_like(mean), np.zeros_like(mean), np.empty_like(x)
+    count = x.size // max(x.shape[1], 1)
+    for part in _blocks(x):
+        np.subtract(x[part], _spread(mean, x), out=dx[part])
+        dweight += _sums(cotangent[part], dx[part])
+        dbias += _sums(cotangent[part])
+    dweight *= rstd
+    stretch, shift = _spread(rstd * (dweight / count), x), _spread(dbias / count, x)
+    for part in _blocks(x):
+        g = dx[part]
+        if training:
+            g *= stretch
+            np.subtract(cotangent[part], g, out=g)
+            g -= shift
+        np.multiply(g if training else cotangent[part], _spread(gain, x), out=g)
+    return dx, dweight, dbias
 
 
 @differentiable("x", "weight", "bias")
@@ -194,22 +212,24 @@ def batch_norm(
     cells = _channels(_wide(x))
     weight = _parameter(weight, "weight", shape[1:2], cells)
     bias = _parameter(bias, "bias", shape[1:2], cells)
-    if running is None:
-        x_hat, rstd = _own_statistics(cells, eps)
-    else:
-        x_hat, rstd = _stored_statistics(cells, running, eps)
-    value, _ = _scale_channels(x_hat, weight, bias)
-    gain, count = rstd if weight is None else rstd * weight, cells.size // max(shape[1], 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if running is None:
+            mean, var, value = _own_statistics(cells)
+        else:
+            mean, var = _running(running, x)
+            mean, var = mean.astype(cells.dtype), var.astype(cells.dtype)
+            value = cells - _spread(mean, cells)
+        rstd = _reciprocal_root(var, eps)
+        gain = rstd if weight is None else rstd * weight
+        for part in _blocks(value):
+            value[part] *= _spread(gain, cells)
+            if bias is not None:
+                value[part] += _spread(bias, cells)
 
     def pullback(cotangent: Array) -> tuple[Array, Array, Array]:
         c = _channels(cotangent)
-        dweight, dbias = _sums(c, x_hat), _sums(c)
-        if not training:
-            return (c * _spread(gain, c)).reshape(shape), dweight, dbias
-        dx = x_hat * _spread(dweight / count, c)
-        np.subtract(c, dx, out=dx)
-        dx -= _spread(dbias / count, c)
-        dx *= _spread(gain, c)
+        with np.errstate(invalid="ignore"):  # infinity in x was let through
+            dx, dweight, dbias = _pull_batch(c, cells, mean, rstd, gain, training=training)
         return dx.reshape(shape), dweight, dbias
 
     return value.reshape(shape).astype(dtype, copy=False), pullback

@@ -172,14 +172,17 @@ def sgd_update(
     form ``v = momentum · v - lr · g``, the steps are the same while lr is constant.
 
     Under steady gradients the sum is ``g / (1 - momentum)``: the effective learning rate is
-    ``lr / (1 - momentum)``. On a curvature h descent is stable for ``lr < 2 (1 + momentum) / h``.
+    ``lr / (1 - momentum)``. On a curvature h descent is stable for ``lr < 2 (1 + momentum) / h``,
+    with `nesterov` for ``lr < 2 (1 + momentum) / (1 + 2 momentum) / h``.
     `l2` and `weight_decay` are the same without momentum; with it, `l2` grows with the sum and
     `weight_decay` does not.
 
     References
     ----------
-    Polyak (1964); Sutskever et al. (2013) for Nesterov's form; Loshchilov & Hutter (2019),
-    algorithm 1, for decoupled decay.
+    Polyak (1964), "Some methods of speeding up the convergence of iteration methods"; Sutskever,
+    Martens, Dahl & Hinton (2013), "On the importance of initialization and momentum in deep
+    learning", for Nesterov's form; Loshchilov & Hutter (2019), "Decoupled weight decay
+    regularization".
 
     Examples
     --------
@@ -288,7 +291,7 @@ def lion_update(
 
     References
     ----------
-    Chen et al. (2023).
+    Chen et al. (2023), "Symbolic discovery of optimization algorithms".
 
     Examples
     --------

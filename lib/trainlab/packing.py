@@ -23,13 +23,27 @@ Ints = NDArray[np.int64]
 
 
 class Packed(NamedTuple):
-    """Rows to train on, all arrays of shape (rows, length)."""
+    """Rows to train on, all arrays of shape (rows, length).
 
-    tokens: Ints  # the model's input; padding is end_of_text
-    targets: Ints  # the token after each one
-    loss_mask: NDArray[np.bool_]  # False where the target means nothing
-    document_ids: Ints  # which document a token is of; -1 for padding
-    positions: Ints  # counted anew in every piece of a document
+    Attributes
+    ----------
+    tokens : array of int64
+        The model's input; padding is end_of_text.
+    targets : array of int64
+        The token after each one.
+    loss_mask : array of bool
+        False where the target means nothing.
+    document_ids : array of int64
+        Which document a token is of; -1 for padding.
+    positions : array of int64
+        Counted from 0 in every piece of a document.
+    """
+
+    tokens: Ints
+    targets: Ints
+    loss_mask: NDArray[np.bool_]
+    document_ids: Ints
+    positions: Ints
 
 
 def pack(documents: Sequence[Any], *, length: int, end_of_text: int) -> Packed:
@@ -59,8 +73,9 @@ def pack(documents: Sequence[Any], *, length: int, end_of_text: int) -> Packed:
     Notes
     -----
     Best fit, longest first: a piece goes into the row whose room it leaves least of. With
-    `document_mask` and the positions a row then gives the same loss as its documents one by one;
-    without the mask, tokens also attend to documents that have nothing to do with them.
+    `document_mask` and the positions a row then gives the same losses as its pieces one by one;
+    without the mask, tokens also attend to documents that have nothing to do with them. A document
+    that was cut loses the text before the cut as context.
 
     References
     ----------

@@ -68,7 +68,7 @@ def ridge_path(x: Any, y: Any, *, l2: Any) -> Array:
 
     References
     ----------
-    Hoerl & Kennard (1970).
+    Hoerl & Kennard (1970), "Ridge regression: biased estimation for nonorthogonal problems".
 
     Examples
     --------
@@ -174,7 +174,8 @@ def lasso_path(
 
     References
     ----------
-    Tibshirani (1996); Friedman, Hastie & Tibshirani (2010).
+    Tibshirani (1996), "Regression shrinkage and selection via the lasso"; Friedman, Hastie &
+    Tibshirani (2010), "Regularization paths for generalized linear models via coordinate descent".
 
     Examples
     --------
@@ -256,7 +257,8 @@ def proximal_gradient(
 
     References
     ----------
-    Beck & Teboulle (2009).
+    Beck & Teboulle (2009), "A fast iterative shrinkage-thresholding algorithm for linear inverse
+    problems".
 
     Examples
     --------

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import array, real
-from ._losses import check_broadcasts, check_range, reduce_losses
+from ._losses import _like, check_broadcasts, check_range, may_overflow, reduce_losses
 from .differentiation import Pullback, differentiable
 
 Array = NDArray[Any]
@@ -31,11 +31,8 @@ __all__ = [
 ]
 
 
-def _like(value: Any, name: str, a: Array) -> Array:
-    return array(value, name, shape=a.shape, nonempty=False).astype(a.dtype, copy=False)
-
-
 @differentiable("log_probs")
+@may_overflow
 def reinforce_loss(
     log_probs: Any, rewards: Any, *, baseline: Any = 0.0, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:
@@ -59,7 +56,7 @@ def reinforce_loss(
     Raises
     ------
     ValueError, TypeError
-        If the shapes do not fit, or the mean of no sample is wanted.
+        If the shapes do not fit, the mean of no sample is wanted, or the loss overflows.
 
     Notes
     -----
@@ -87,6 +84,7 @@ def reinforce_loss(
 
 
 @differentiable("log_probs")
+@may_overflow
 def ppo_clip_loss(
     log_probs: Any,
     advantages: Any,
@@ -158,6 +156,7 @@ def ppo_clip_loss(
     return value, pullback
 
 
+@may_overflow
 def kl_penalized_rewards(rewards: Any, log_probs: Any, *, ref_log_probs: Any, beta: float) -> Array:
     """Subtract from each sampled reward its share of the divergence from the reference.
 
@@ -177,7 +176,7 @@ def kl_penalized_rewards(rewards: Any, log_probs: Any, *, ref_log_probs: Any, be
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ, or beta is negative.
+        If the shapes differ, beta is negative, or a reward overflows.
 
     Notes
     -----
@@ -196,7 +195,8 @@ def kl_penalized_rewards(rewards: Any, log_probs: Any, *, ref_log_probs: Any, be
     """
     r = array(rewards, "rewards", nonempty=False)
     gap = _like(log_probs, "log_probs", r) - _like(ref_log_probs, "ref_log_probs", r)
-    return np.asarray(r - real(beta, "beta", low=0, closed="left") * gap)
+    reward = r - real(beta, "beta", low=0, closed="left") * gap
+    return array(reward, "rewards - beta * (log_probs - ref_log_probs)", nonempty=False)
 
 
 def generalized_advantages(
@@ -246,7 +246,8 @@ def generalized_advantages(
     if r.ndim == 0:
         raise ValueError("generalized_advantages: rewards must have an axis of steps; got a number")
     steps = r.shape[-1]
-    v = array(values, "values", shape=(*r.shape[:-1], steps + 1)).astype(r.dtype, copy=False)
+    v = array(values, "values", shape=(*r.shape[:-1], steps + 1), nonempty=False)
+    v = v.astype(r.dtype, copy=False)
     g = real(gamma, "gamma", low=0, high=1)
     decay = g * real(lam, "lam", low=0, high=1)
     advantages = r + g * v[..., 1:] - v[..., :-1]

@@ -53,12 +53,13 @@ def sinusoidal_positions(
 
     Notes
     -----
-    ``table[t, 2i] = sin(t / base**(2i/dim))`` and ``table[t, 2i + 1]`` the cosine. The first
-    implementation put all sines before all cosines; that is a permutation of the features.
+    ``table[t, 2i] = sin(t / base**(2i/dim))``, and ``table[t, 2i + 1]`` is the cosine of the same
+    angle. Other code puts all sines before all cosines: a permutation of the features, which a
+    model trained from scratch does not notice.
 
     References
     ----------
-    Vaswani et al. (2017), section 3.5.
+    Vaswani et al. (2017), Attention is all you need.
 
     Examples
     --------
@@ -121,7 +122,8 @@ def rotary(
 
     References
     ----------
-    Su et al. (2021), section 3.2.2.
+    Su, Lu, Pan, Murtadha, Wen, Liu (2021), RoFormer: enhanced transformer with rotary position
+    embedding.
 
     Examples
     --------

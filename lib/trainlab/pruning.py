@@ -115,12 +115,14 @@ def magnitude_masks(
     Notes
     -----
     ``round(sparsity * n)`` weights are pruned, as in ``torch.nn.utils.prune``; of equal ones those
-    that come first. For independent inputs of variance 1 the expected squared error of a
+    that come first. For independent inputs of mean 0 and variance 1 the expected squared error of a
     linear layer's output is the sum of the squares of what was pruned: the least for this sparsity.
 
     References
     ----------
-    Han et al. (2015); Sun et al. (2023), for Wanda.
+    Han, Pool, Tran, Dally (2015), Learning both weights and connections for efficient neural
+    networks. Sun, Liu, Bair, Kolter (2024), A simple and effective pruning approach for large
+    language models, for Wanda.
 
     Examples
     --------
@@ -203,7 +205,8 @@ def structured_mask(weight: Any, sparsity: float, *, axis: int = 0, order: float
 
     References
     ----------
-    Li et al. (2017), for filters and the 1-norm.
+    Li, Kadav, Durdanovic, Samet, Graf (2017), Pruning filters for efficient ConvNets, for filters
+    and the 1-norm.
 
     Examples
     --------
@@ -257,7 +260,7 @@ def n_m_mask(weight: Any, *, keep: int = 2, of: int = 4, axis: int = -1) -> Mask
 
     References
     ----------
-    Mishra et al. (2021).
+    Mishra et al. (2021), Accelerating sparse deep neural networks.
 
     Examples
     --------
@@ -378,7 +381,8 @@ def cubic_sparsity(
 
     References
     ----------
-    Zhu & Gupta (2017).
+    Zhu, Gupta (2017), To prune, or not to prune: exploring the efficacy of pruning for model
+    compression.
 
     Examples
     --------
@@ -418,7 +422,8 @@ def iterative_sparsities(final: float, *, rounds: int) -> Array:
 
     References
     ----------
-    Frankle & Carbin (2019).
+    Frankle, Carbin (2019), The lottery ticket hypothesis: finding sparse, trainable neural
+    networks.
 
     Examples
     --------
@@ -441,8 +446,8 @@ def gaussian_removed_energy(sparsity: float) -> float:
     Returns
     -------
     float
-        The relative squared error of a linear layer's output for independent inputs of variance 1.
-        Pruning at random removes s itself.
+        The relative squared error of a linear layer's output for independent inputs of mean 0 and
+        variance 1. Pruning at random removes s itself.
 
     Raises
     ------

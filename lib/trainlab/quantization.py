@@ -86,9 +86,8 @@ def _cover(low: Array, high: Array, lowest: int, highest: int, symmetric: bool) 
     if symmetric:
         scale = np.maximum(-low, high) / highest
     else:
-        scale = high / (highest - lowest) - low / (
-            highest - lowest
-        )  # their difference may overflow
+        levels = highest - lowest
+        scale = high / levels - low / levels  # high - low may overflow
     # Any scale stands for 0 exactly. A subnormal scale would be too coarse a number itself.
     scale = np.maximum(np.where((low == 0) & (high == 0), 1, scale), np.finfo(scale.dtype).tiny)
     shift = np.zeros_like(scale) if symmetric else lowest - np.rint(low / scale)
@@ -135,7 +134,8 @@ def integer_code(low: Any, high: Any, *, bits: int = 8, symmetric: bool = True) 
 
     References
     ----------
-    Jacob et al. (2018), for scale and zero point.
+    Jacob et al. (2018), Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference, for scale and zero point.
 
     Examples
     --------
@@ -201,7 +201,10 @@ def choose_code(
 
     References
     ----------
-    Jacob et al. (2018), for affine codes; Frantar et al. (2023), for groups.
+    Jacob et al. (2018), Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference, for affine codes.
+    Frantar, Ashkboos, Hoefler, Alistarh (2022), GPTQ: accurate post-training quantization for
+    generative pre-trained transformers, for groups.
 
     Examples
     --------
@@ -325,7 +328,8 @@ def quantize(x: ArrayLike, code: IntegerCode) -> NDArray[np.int8]:
 
     References
     ----------
-    Jacob et al. (2018).
+    Jacob et al. (2018), Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference.
 
     Examples
     --------
@@ -360,7 +364,8 @@ def dequantize(q: ArrayLike, code: IntegerCode) -> Array:
 
     References
     ----------
-    Jacob et al. (2018).
+    Jacob et al. (2018), Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference.
 
     Examples
     --------
@@ -408,7 +413,10 @@ def fake_quantize(x: Any, code: IntegerCode) -> tuple[Array, Pullback]:
 
     References
     ----------
-    Bengio, Léonard & Courville (2013); Jacob et al. (2018).
+    Bengio, Léonard, Courville (2013), Estimating or propagating gradients through stochastic
+    neurons for conditional computation.
+    Jacob et al. (2018), Quantization and training of neural networks for efficient
+    integer-arithmetic-only inference.
 
     Examples
     --------

@@ -219,8 +219,8 @@ def lstm_init(
         Features of x and of the state, >= 1.
     rng : np.random.Generator
     forget_bias : float
-        Added to the bias of the forget gate. PyTorch has 0; 1 keeps more of the cell from the
-        start and helps to learn long dependences.
+        Added to the bias of the forget gate. PyTorch adds nothing; 1 keeps more of the cell from
+        the start and helps to learn long dependences.
     dtype : {float16, float32, float64}
 
     Returns
@@ -236,7 +236,8 @@ def lstm_init(
 
     References
     ----------
-    Jozefowicz, Zaremba & Sutskever (2015) on the forget bias.
+    Jozefowicz, Zaremba, Sutskever (2015), An empirical exploration of recurrent network
+    architectures, on the forget bias.
 
     Examples
     --------
@@ -318,7 +319,7 @@ def lstm(params: Any, x: Any, *, initial: LSTMState | None = None) -> tuple[Any,
 
     References
     ----------
-    Hochreiter & Schmidhuber (1997).
+    Hochreiter, Schmidhuber (1997), Long short-term memory.
 
     Examples
     --------
@@ -446,12 +447,14 @@ def gru(params: Any, x: Any, *, h0: Any = None) -> tuple[Any, Any]:
     -----
     ``r, z = sigmoid(W_ih x + b_ih + W_hh h + b_hh)`` (their rows),
     ``n = tanh(W_in x + b_in + r * (W_hn h + b_hn))``, ``h = (1 - z) * n + z * h``: z = 1 keeps the
-    old state. The paper's last version resets the state before its map, ``W_hn (r * h)``; its first
-    version, PyTorch and cuDNN after it, which costs one product a step instead of two.
+    old state. The paper's last version resets the state before the map, ``W_hn (r * h)``. Its first
+    version resets after the map, and so do PyTorch, cuDNN and this function: one product a step
+    instead of two.
 
     References
     ----------
-    Cho et al. (2014).
+    Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation.
 
     Examples
     --------

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import array, real
-from ._losses import reduce_losses
+from ._losses import _like, may_overflow, reduce_losses
 from .differentiation import Pullback, differentiable
 
 Array = NDArray[Any]
@@ -34,8 +34,7 @@ __all__ = [
 def _residual(prediction: Any, target: Any) -> Array:
     # One shape for both: (N,) against (N, 1) would broadcast to N² residuals, silently.
     x = array(prediction, "prediction", nonempty=False)
-    y = array(target, "target", shape=x.shape, nonempty=False)
-    return np.asarray(x - y.astype(x.dtype, copy=False))
+    return np.asarray(x - _like(target, "target", x))
 
 
 def _reduced(losses: Array, slope: Any, reduction: str) -> tuple[Array, Pullback]:
@@ -50,6 +49,7 @@ def _reduced(losses: Array, slope: Any, reduction: str) -> tuple[Array, Pullback
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> tuple[Array, Pullback]:
     """Squared error; its mean is smallest where the prediction is the conditional mean.
 
@@ -70,7 +70,8 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> tuple[
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ (nothing is broadcast), or the mean of no number is wanted.
+        If the shapes differ (nothing is broadcast), the mean of no number is wanted, or the loss
+        overflows: in float32 from residuals of 1.8e19 on.
 
     Notes
     -----
@@ -88,6 +89,7 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> tuple[
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> tuple[Array, Pullback]:
     """Absolute error; its mean is smallest where the prediction is the conditional median.
 
@@ -121,6 +123,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> tuple[A
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def rmse(prediction: Any, target: Any) -> tuple[Array, Pullback]:
     """Root of the mean squared error: the squared loss in the units of the target.
 
@@ -159,10 +162,12 @@ def rmse(prediction: Any, target: Any) -> tuple[Array, Pullback]:
         gradient = np.asarray(unit * (cotangent / (r.size * root if root > 0 else 1.0)))
         return gradient, -gradient
 
-    return np.asarray(scale * root, r.dtype), pullback
+    value = array(scale * root, "root of the mean square of prediction - target", ndim=0)
+    return value.astype(r.dtype), pullback
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def huber_loss(
     prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:
@@ -206,6 +211,7 @@ def huber_loss(
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def log_cosh_loss(
     prediction: Any, target: Any, *, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:
@@ -245,6 +251,7 @@ def log_cosh_loss(
 
 
 @differentiable("prediction", "target")
+@may_overflow
 def quantile_loss(
     prediction: Any, target: Any, *, quantile: float, reduction: str = "mean"
 ) -> tuple[Array, Pullback]:

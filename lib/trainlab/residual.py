@@ -122,7 +122,7 @@ def residual_block(x: Any, branch: Function, *, scale: float = 1.0) -> Any:
     -----
     The derivative is the identity plus that of the branch, so that a gradient reaches the input
     also where the branch has none. GPT-2 puts the factor into the initial weights of the branch,
-    with L the number of residual *layers*, two a block.
+    with L the number of residual *layers*, two a block (Radford et al., 2019).
 
     References
     ----------
@@ -247,7 +247,7 @@ def rezero_block(x: Any, branch: Function, *, gain: Any) -> Any:
 
     References
     ----------
-    Bachlechner et al. (2021), ReZero is all you need: fast convergence at large depth.
+    Bachlechner et al. (2020), ReZero is all you need: fast convergence at large depth.
 
     Examples
     --------
@@ -368,7 +368,7 @@ def relu_stack_profile(
     depth : int
         Blocks L, >= 1.
     rng : np.random.Generator
-        Draws weights, inputs and the gradient at the output, all normal with variance 1 but W.
+        Draws weights, inputs and the gradient at the output: normal, with variance 1 except for W.
     width, batch_size : int
         Features, >= 2, and examples, >= 1.
 
@@ -384,9 +384,9 @@ def relu_stack_profile(
 
     Notes
     -----
-    A branch gives the variance that it gets, and has no correlation with the stream. In wide
-    layers the variances are those of the table above; the cosine with the input is 1/√variance,
-    and 2^(-l/2) with Post-LN. The gradient of the last W is √((1 + L)/2) times as large with
+    A branch keeps the variance of its input, and is not correlated with it. So in wide layers the
+    variances are those of the table above; the cosine with the input is 1/√variance, and 2^(-l/2)
+    with Post-LN. The gradient of the last W is √((1 + L)/2) times as large with
     Post-LN as with Pre-LN, whose last norm divides it by √(1 + L).
 
     Examples

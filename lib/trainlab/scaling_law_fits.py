@@ -148,7 +148,7 @@ def fit_isoflop(num_params: Any, losses: Any) -> IsoflopMinimum:
 
     References
     ----------
-    Hoffmann et al. (2022), approach 2.
+    Hoffmann et al. (2022), "Training compute-optimal large language models", approach 2.
 
     Examples
     --------
@@ -303,7 +303,8 @@ def fit_scaling_law(
 
     References
     ----------
-    Hoffmann et al. (2022), approach 3; Besiroglu et al. (2024).
+    Hoffmann et al. (2022), "Training compute-optimal large language models", approach 3; Besiroglu,
+    Erdil, Barnett & You (2024), "Chinchilla scaling: a replication attempt".
 
     Examples
     --------

@@ -116,7 +116,8 @@ def flops(num_params: Any, num_tokens: Any, *, served_tokens: float = 0.0) -> Ar
 
     References
     ----------
-    Kaplan et al. (2020); Sardana et al. (2024).
+    Kaplan et al. (2020), "Scaling laws for neural language models"; Sardana, Portes, Doubov &
+    Frankle (2024), "Beyond Chinchilla-optimal".
 
     Examples
     --------
@@ -148,7 +149,8 @@ def scaling_loss(num_params: Any, num_tokens: Any, *, law: ScalingLaw) -> Array:
 
     References
     ----------
-    Hoffmann et al. (2022); Besiroglu et al. (2024).
+    Hoffmann et al. (2022), "Training compute-optimal large language models"; Besiroglu, Erdil,
+    Barnett & You (2024), "Chinchilla scaling: a replication attempt".
 
     Examples
     --------
@@ -221,7 +223,7 @@ def compute_optimal(budget: Any, *, law: ScalingLaw) -> Allocation:
 
     References
     ----------
-    Hoffmann et al. (2022).
+    Hoffmann et al. (2022), "Training compute-optimal large language models".
 
     Examples
     --------
@@ -267,7 +269,7 @@ def isoflop_loss(num_params: Any, *, budget: float, law: ScalingLaw) -> Array:
 
     References
     ----------
-    Hoffmann et al. (2022).
+    Hoffmann et al. (2022), "Training compute-optimal large language models".
 
     Examples
     --------
@@ -351,7 +353,8 @@ def inference_optimal(loss: float, *, served_tokens: float, law: ScalingLaw) -> 
 
     References
     ----------
-    Sardana et al. (2024).
+    Sardana, Portes, Doubov & Frankle (2024), "Beyond Chinchilla-optimal: accounting for inference
+    in language model scaling laws".
 
     Examples
     --------
@@ -380,10 +383,3 @@ def inference_optimal(loss: float, *, served_tokens: float, law: ScalingLaw) -> 
             low = share
     n = math.exp(math.log(law.A / (loss - law.E) / low) / law.alpha)
     return Allocation(n, math.exp(log_tokens(low)), loss)
-
-
-# The published laws have to give the losses they are quoted for: Chinchilla, 70e9 and 1.4e12.
-assert all(
-    math.isclose(scaling_loss(70e9, 1.4e12, law=law), quoted, abs_tol=5e-4)
-    for law, quoted in ((HOFFMANN_PRINTED, 1.937), (HOFFMANN_SOURCE, 1.921), (REPLICATION, 1.974))
-)

@@ -2,7 +2,7 @@
 
 In data-parallel training N ranks keep N equal copies of everything. ZeRO removes the copies in
 three stages: of the optimizer's state (1), also of the gradients (2), also of the parameters (3,
-which PyTorch calls FSDP). Parameters are needed whole to compute with, so in stage 3 they are
+PyTorch's FSDP). Parameters are needed whole to compute with, so in stage 3 they are
 gathered *unit* by unit, a unit being a layer or a block:
 
     forward   gather a unit, compute, free it
@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import _where, array, integer, real, values_unchecked
+from ._checks import function as check_function
 from .collectives import Messages, all_gather, reduce_scatter
-from .data_parallel import _function, _length, _several
+from .data_parallel import _length, _several
 from .differentiation import value_and_grad, vjp
 from .trees import tree_leaves, tree_map, tree_unflatten
 
@@ -87,7 +88,7 @@ def flat_shards(params: Any, *, ranks: int) -> Array:
 
     References
     ----------
-    Zhao et al. (2023).
+    Zhao et al. (2023), PyTorch FSDP: experiences on scaling fully sharded data parallel.
 
     Examples
     --------
@@ -231,7 +232,7 @@ def sharded_init(
     """
     trees = _units(units)
     ranks = integer(ranks, "ranks", low=2)
-    start = _function(init, "init")
+    start = check_function(init, "init")
     for i, unit in enumerate(trees):
         _leaves(unit, f"units[{i}]")
     shards = [flat_shards(unit, ranks=ranks) for unit in trees]
@@ -344,7 +345,9 @@ def sharded_step(
 
     References
     ----------
-    Rajbhandari et al. (2020); Zhao et al. (2023).
+    Rajbhandari, Rasley, Ruwase, He (2020), ZeRO: memory optimizations toward training trillion
+    parameter models.
+    Zhao et al. (2023), PyTorch FSDP: experiences on scaling fully sharded data parallel.
 
     Examples
     --------
@@ -367,8 +370,8 @@ def sharded_step(
     ranks = integer(len(pairs), "number of ranks in batches", low=len(model.states),
                     high=len(model.states))  # fmt: skip
     weights = _shares(pairs)
-    forward, update = _function(apply, "apply"), _function(update, "update")
-    head = value_and_grad(_function(loss, "loss"))
+    forward, update = check_function(apply, "apply"), check_function(update, "update")
+    head = value_and_grad(check_function(loss, "loss"))
 
     step = _Step(model.shards, trees)
     order = range(len(trees))
@@ -511,7 +514,8 @@ def memory_by_stage(
 
     References
     ----------
-    Rajbhandari et al. (2020).
+    Rajbhandari, Rasley, Ruwase, He (2020), ZeRO: memory optimizations toward training trillion
+    parameter models.
 
     Examples
     --------
@@ -560,7 +564,8 @@ def traffic_by_stage(nbytes: float, *, ranks: int, stage: int) -> float:
 
     References
     ----------
-    Rajbhandari et al. (2020).
+    Rajbhandari, Rasley, Ruwase, He (2020), ZeRO: memory optimizations toward training trillion
+    parameter models.
 
     Examples
     --------

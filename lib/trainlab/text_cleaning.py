@@ -31,7 +31,7 @@ def clean_text(text: str) -> str:
     -------
     str
         In Unicode's normal form NFC, with line ends ``"\n"``, no other control character than the
-        tabulator, no white space before a line end, no empty line at the start or the end, and
+        tab, no white space before a line end, no empty line at the start or the end, and
         never two in a row. Cleaning it again changes nothing.
 
     Raises

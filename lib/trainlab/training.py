@@ -1,4 +1,10 @@
-"""The training loop: batches, gradients, optimizer, schedule, and the learning-rate range test."""
+"""The training loop: for each batch a gradient and an optimizer step.
+
+`train` takes any loss, any optimizer of `trainlab.optimizers` and any schedule of
+`trainlab.learning_rate`; `minibatch_rows` shuffles the examples into batches. `lr_range_test`
+raises the learning rate at every step until the loss blows up: one short run that says where to
+look for a good one.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +119,7 @@ def train(
     params : tree of arrays
         Where to start; not changed.
     batches : iterable
-        Of tuples: the further arguments of the loss. ``[()] * 100`` takes 100 steps without.
+        Of tuples: the further arguments of the loss. ``[()] * 100`` takes 100 steps without data.
     lr : float or callable
         Learning rate, or a schedule: a function of the step, from 0.
     optimizer : str or Optimizer
@@ -139,15 +145,15 @@ def train(
 
     Examples
     --------
+    >>> from trainlab.regression import mse_loss
     >>> rng = np.random.default_rng(0)
-    >>> x = rng.standard_normal((64, 1, 3))
+    >>> x = rng.standard_normal((64, 3))
     >>> y = x @ np.array([[1.0], [2.0], [3.0]])
-    >>> def loss(w, x, y):
-    ...     square = (x @ w - y) ** 2  # (batch, 1, 1)
-    ...     ones = np.full((1, len(x)), 1 / len(x))
-    ...     return (ones @ square[:, :, 0])[0, 0]
     >>> rows = minibatch_rows(64, batch_size=16, steps=200, rng=rng)
-    >>> done = train(loss, np.zeros((3, 1)), batches=((x[r], y[r]) for r in rows), lr=0.1)
+    >>> done = train(
+    ...     lambda w, x, y: mse_loss(x @ w, y), np.zeros((3, 1)),
+    ...     batches=((x[r], y[r]) for r in rows), lr=0.1,
+    ... )
     >>> done.params.ravel().round(3)
     array([1., 2., 3.])
     """
@@ -325,7 +331,7 @@ def lr_range_test(
 
     References
     ----------
-    Smith (2017), cyclical learning rates.
+    Smith (2017), "Cyclical learning rates for training neural networks".
 
     Examples
     --------

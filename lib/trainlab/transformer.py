@@ -196,7 +196,8 @@ def decoder_init(
 
     References
     ----------
-    Radford et al. (2019), section 2.3.
+    Radford et al. (2019), Language models are unsupervised multitask learners, section 2.3, for the
+    factor.
 
     Examples
     --------
@@ -360,7 +361,8 @@ def decoder(params: Any, token_ids: Any, *, config: TransformerConfig) -> Any:
 
     References
     ----------
-    Vaswani et al. (2017); Radford et al. (2019), section 2.3, for the place of the norms.
+    Vaswani et al. (2017), Attention is all you need. Radford et al. (2019), Language models are
+    unsupervised multitask learners, section 2.3, for the place of the norms.
 
     Examples
     --------

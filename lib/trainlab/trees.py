@@ -38,13 +38,15 @@ def tree_leaves(tree: Any) -> list[Any]:
 
     Notes
     -----
-    A dict keeps its own order; JAX sorts the keys.
+    A dict keeps its own order; JAX sorts its keys.
 
     Examples
     --------
     >>> tree_leaves({"weight": 1.0, "layers": [2.0, (3.0, None)]})
     [1.0, 2.0, 3.0]
     """
+    if isinstance(tree, np.ndarray):  # the usual case, tested first
+        return [tree]
     if tree is None:
         return []
     if isinstance(tree, Mapping):
@@ -71,8 +73,8 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If the structures differ.
+    TypeError, ValueError
+        If `function` cannot be called, or the structures differ.
 
     Examples
     --------
@@ -106,6 +108,8 @@ def _check_structure(tree: Any, other: Any, place: str) -> None:
             return f"a {type(item).__name__} of {len(item)}"
         return "None" if item is None else "a leaf"
 
+    if isinstance(tree, np.ndarray) and isinstance(other, np.ndarray):
+        return  # the usual case: two leaves
     if kind(tree) != kind(other):
         raise ValueError(
             f"tree_map: others must have the structure of tree, {kind(tree)} at {place}; "
@@ -135,8 +139,8 @@ def tree_unflatten(tree: Any, leaves: Sequence[Any]) -> Any:
 
     Raises
     ------
-    ValueError
-        If the number of leaves is another.
+    TypeError, ValueError
+        If `leaves` is no sequence, or has another number of them.
 
     Examples
     --------

@@ -78,11 +78,11 @@ def l1_penalty(w: Any, *, strength: float) -> tuple[Array, Pullback]:
     -----
     ``strength * sum(abs(w))``. The gradient is ``strength * sign(w)``, of the same size however
     small w is. At 0 every number in [-strength, strength] is a subgradient; 0 is taken, as in
-    PyTorch. Steps along the subgradient hop over 0 and do not stay there: `soft_threshold` does.
+    PyTorch. Steps along the subgradient jump across 0 and do not stay there: `soft_threshold` does.
 
     References
     ----------
-    Tibshirani (1996).
+    Tibshirani (1996), "Regression shrinkage and selection via the lasso".
 
     Examples
     --------
@@ -158,7 +158,7 @@ def elastic_net_penalty(w: Any, *, l1: float, l2: float) -> tuple[Array, Pullbac
 
     References
     ----------
-    Zou & Hastie (2005).
+    Zou & Hastie (2005), "Regularization and variable selection via the elastic net".
 
     Examples
     --------
@@ -211,7 +211,7 @@ def group_lasso_penalty(w: Any, *, strength: float, axis: Any = -1) -> tuple[Arr
 
     References
     ----------
-    Yuan & Lin (2006).
+    Yuan & Lin (2006), "Model selection and estimation in regression with grouped variables".
 
     Examples
     --------
@@ -273,7 +273,8 @@ def soft_threshold(x: Any, threshold: Any) -> tuple[Array, Pullback]:
 
     References
     ----------
-    Beck & Teboulle (2009).
+    Beck & Teboulle (2009), "A fast iterative shrinkage-thresholding algorithm for linear inverse
+    problems".
 
     Examples
     --------
@@ -345,7 +346,7 @@ def elastic_net_shrink(x: Any, *, l1: float, l2: float) -> tuple[Array, Pullback
 
     References
     ----------
-    Zou & Hastie (2005).
+    Zou & Hastie (2005), "Regularization and variable selection via the elastic net".
 
     Examples
     --------
@@ -386,7 +387,7 @@ def group_soft_threshold(x: Any, threshold: float, *, axis: Any = -1) -> tuple[A
 
     References
     ----------
-    Yuan & Lin (2006).
+    Yuan & Lin (2006), "Model selection and estimation in regression with grouped variables".
 
     Examples
     --------
@@ -443,7 +444,7 @@ def decoupled_decay(params: Any, *, lr: float, weight_decay: float, mask: Any = 
 
     References
     ----------
-    Loshchilov & Hutter (2019).
+    Loshchilov & Hutter (2019), "Decoupled weight decay regularization".
 
     Examples
     --------
@@ -551,7 +552,8 @@ def decay_equilibrium(lr: float, weight_decay: float, *, gradient_norm: float = 
 
     References
     ----------
-    van Laarhoven (2017); Wan et al. (2020).
+    van Laarhoven (2017), "L2 regularization versus batch and weight normalization"; Wan, Zhu, Zhang
+    & Sun (2020), "Spherical motion dynamics".
 
     Examples
     --------

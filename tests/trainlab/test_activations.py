@@ -226,3 +226,18 @@ def test_against_torch(dtype):
         rtol, atol = (1e-10, 1e-13) if dtype == np.float64 else (1e-4, 5e-6)
         assert_close(value, y.detach().numpy(), rtol=rtol, atol=atol)
         assert_close(pullback(np.ones_like(x))[0], t.grad.numpy(), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (A.leaky_relu, "negative_slope"),
+        (A.leaky_relu_derivative, "negative_slope"),
+        (A.elu, "alpha"),
+    ],
+)
+def test_a_slope_beyond_the_dtype_is_refused(function, name):
+    function(np.ones(1), **{name: 1e300})
+    for slope in (1e300, -1e300):
+        with pytest.raises(ValueError, match=f"{function.__name__}: {name} must be .*e[+]38"):
+            function(np.ones(1, np.float32), **{name: slope})

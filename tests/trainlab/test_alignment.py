@@ -250,6 +250,13 @@ def test_gradient_of_the_objective():
     assert empty.shape == (0, 3)
 
 
+@pytest.mark.parametrize("shape", [(), (4, 0)])
+def test_objective_needs_an_answer(shape):
+    nothing = np.zeros(shape)
+    with pytest.raises(ValueError, match="number of answers"):
+        A.kl_regularized_reward(nothing, nothing, ref_logits=nothing, beta=1.0)
+
+
 @pytest.mark.referee
 def test_objective_against_jax():
     jax = pytest.importorskip("jax")
@@ -376,3 +383,17 @@ def test_where_one_answer_always_wins_dpo_never_stops_and_ipo_does():
     assert growth[0] < growth[1] - 2 < growth[2] - 4
     for beta, stop in ((0.1, 5.0), (0.5, 1.0)):
         assert_close(margin(A.ipo_loss, beta, 0.1, 200), stop)
+
+
+def test_what_overflows_is_refused_by_name():
+    far, logs = np.array([1e308]), {"ref_chosen": np.zeros(1), "ref_rejected": np.zeros(1)}
+    with pytest.raises(ValueError, match="bradley_terry_loss: loss must be finite"):
+        A.bradley_terry_loss(-far, far)
+    with pytest.raises(ValueError, match="dpo_loss: loss must be finite"):
+        A.dpo_loss(-far, far, **logs)
+    with pytest.raises(ValueError, match="ipo_loss: loss must be finite"):
+        A.ipo_loss(np.zeros(1), np.zeros(1), beta=1e-320, **logs)
+    with pytest.raises(ValueError, match=r"implicit_reward: beta \* .* must be finite"):
+        A.implicit_reward(far, -far)
+    with pytest.raises(ValueError, match="kl_regularized_reward: objective must be finite"):
+        A.kl_regularized_reward([1e4, 0.0], [0.0, 0.0], ref_logits=[0.0, 1e4], beta=1e308)

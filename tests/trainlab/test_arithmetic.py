@@ -95,6 +95,9 @@ def test_reductions_and_shapes_of_empty_arrays():
     for f in (A.exp, A.log, A.sqrt):
         assert f(x).shape == x.shape
     assert A.concatenate([x, np.ones((1, 3))]).shape == (1, 3)
+    assert A.swapaxes(x, 0, 1).shape == A.transpose(x).shape == A.reshape(x, (3, 0)).shape == (3, 0)
+    assert A.broadcast_to(x, (2, 0, 3)).shape == (2, 0, 3)
+    assert A.where(x > 0, x, x).shape == A.maximum(x, 0).shape == (0, 3)
 
 
 def test_results_that_are_not_finite_are_refused_when_plain_and_seen_when_differentiated():

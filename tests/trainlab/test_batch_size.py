@@ -163,3 +163,8 @@ def test_best_schedules_on_a_noisy_quadratic():
     known = {"constant": 0.263, "linear": 0.121, "cosine": 0.115, "exponential": 0.088}
     assert best.keys() == known.keys()
     assert_close([best[name] for name in known], list(known.values()), rtol=0.02)  # a coarse grid
+
+
+def test_a_scaled_learning_rate_beyond_the_range_is_refused():
+    with pytest.raises(ValueError, match="scaled_lr: lr for batch_size must be a finite"):
+        B.scaled_lr(1e308, batch_size=2, base=1)

@@ -620,3 +620,14 @@ def test_label_smoothing_aims_at_a_finite_gap_and_leaves_a_floor():
     z = np.log([[0.7, 0.2, 0.1]])
     assert_close(C.cross_entropy(z, [0]).round(4), 0.3567)
     assert_close(C.cross_entropy(z, [0], label_smoothing=0.1).round(4), 0.4633)
+
+
+def test_a_loss_that_overflows_is_refused_by_name():
+    with pytest.raises(ValueError, match="cross_entropy: loss must be finite in float32; got"):
+        C.cross_entropy(np.array([[3e38, -3e38]], np.float32), np.array([1]))
+    with pytest.raises(ValueError, match="nll_loss: loss must be finite in float64"):
+        C.nll_loss(np.array([[-1e308, 0.0]]), np.array([0]), weight=np.array([1e10, 1.0]))
+    with pytest.raises(ValueError, match="with_logits: loss must be finite in float64"):
+        C.binary_cross_entropy_with_logits(np.array([-1e308]), np.ones(1), pos_weight=1e10)
+    with pytest.raises(ValueError, match="loss must be finite"):  # each fits, their sum does not
+        C.cross_entropy(np.array([[1e308, 0.0]] * 2), np.array([1, 1]), reduction="sum")

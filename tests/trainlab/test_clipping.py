@@ -430,3 +430,9 @@ def test_torch_agrees_where_the_norm_is_not_finite(bad):
     torch.nn.utils.clip_grad_norm_(theirs, 1.0)
     ours, _ = clip_by_global_norm(grads, max_norm=1.0, error_if_nonfinite=False)
     assert_close(flat(ours), np.concatenate([p.grad.numpy() for p in theirs]))
+
+
+def test_a_threshold_beyond_the_range_of_a_leaf_cuts_off_nothing():
+    (clipped,) = clip_by_value([np.array([3e38, -1.0], np.float32)], clip_value=1e300)
+    np.testing.assert_array_equal(clipped, np.array([3e38, -1.0], np.float32))
+    assert clipped.dtype == np.float32

@@ -270,3 +270,9 @@ def test_counting_needs_all_ranks():
 def test_counting_no_message():
     nothing = C.Messages(*np.zeros((4, 0), np.int64))
     assert C.bytes_sent(nothing, ranks=2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("values", [3.0, "ab", np.array(1.0), None])
+def test_one_value_is_no_sequence_of_ranks(values):
+    with pytest.raises(TypeError, match="reduce_scatter: values must be an array or a sequence"):
+        C.reduce_scatter(values)

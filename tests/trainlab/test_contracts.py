@@ -6,9 +6,11 @@ import copy
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +18,23 @@ import pytest
 import trainlab
 from tests.trainlab import cases
 
+# tests.mutants names one module here: the cases of the others are not even imported.
+ONLY = os.environ.get("TRAINLAB_CASES", "")
 MODULES = sorted(
-    m.name for m in pkgutil.iter_modules(trainlab.__path__) if not m.ispkg and m.name[0] != "_"
+    m.name
+    for m in pkgutil.iter_modules(trainlab.__path__)
+    if not m.ispkg and m.name[0] != "_" and ONLY in ("", m.name)
 )
 
 
 def _registry():
     for info in pkgutil.iter_modules(cases.__path__):
-        module = importlib.import_module(f"tests.trainlab.cases.{info.name}")
-        yield from getattr(module, "CASES", ())
+        path = Path(info.module_finder.path, f"{info.name}.py")
+        if ONLY in path.read_text(encoding="utf-8"):
+            module = importlib.import_module(f"tests.trainlab.cases.{info.name}")
+            for case in getattr(module, "CASES", ()):
+                if ONLY in ("", case.func.__module__.removeprefix("trainlab.")):
+                    yield case
 
 
 CASES = list(_registry())

@@ -87,3 +87,12 @@ def test_against_torch(dtype, tolerance):
         assert ours.dtype == dtype
         scale = abs(theirs.numpy()).max()
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"), [(3, "must be a list"), ([{}], "must have an entry 'weight'")]
+)
+def test_stages_are_refused_by_name(stages, message):
+    params = {"stages": stages, "out": {"weight": np.eye(2)}}
+    with pytest.raises((TypeError, ValueError), match=f"convolution_net: params.*{message}"):
+        convolution_net(params, np.ones((1, 1, 4, 4)))

@@ -449,6 +449,12 @@ def test_synchronized_statistics_are_those_of_the_whole_batch(shape):
     assert (alone < 0.8 * found.var).all()
 
 
+@pytest.mark.parametrize("odd", [np.ones((2, 4)), np.ones((2, 3), np.float32)])
+def test_the_first_batch_decides_about_channels_and_type(odd):
+    with pytest.raises(ValueError, match=r"of batches\[1\] must be"):
+        D.sync_batch_statistics([np.ones((2, 3)), odd])
+
+
 def test_statistics_stay_float32():
     found, _ = D.sync_batch_statistics([np.ones((2, 3), np.float32)] * 2)
     assert found.mean.dtype == found.var.dtype == np.float32

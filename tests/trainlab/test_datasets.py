@@ -273,3 +273,10 @@ def test_prose_of_a_page():
         "Some code, bold and a link, label, the page. He (2015) drew N of n.\n"
         "Math\nLet a < b.\nOne item\n2 * 3 * 4\n"
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype(np.float32)])
+def test_digits_take_every_name_of_a_dtype(dtype):
+    pixels, _ = digits(dtype=dtype)
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels, digits()[0])

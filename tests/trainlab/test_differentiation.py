@@ -360,3 +360,38 @@ def test_against_jax():
     assert_close(value, np.asarray(expected), rtol=1e-10)  # tighter than the policy
     for a, b in zip(pullback(1.0), grads, strict=True):
         assert_close(a, np.asarray(b), rtol=1e-10)
+
+
+def test_operators_let_infinity_and_nan_pass_without_a_warning():
+    assert_array = np.testing.assert_array_equal
+    zero = np.array([0.0])
+    assert_array(vjp(lambda x: 1 / x, zero)[0], [np.inf])
+    assert_array(vjp(lambda x: 1 / x, zero)[1](np.ones(1))[0], [-np.inf])
+    assert_array(vjp(lambda x: x**0.5, zero)[1](np.ones(1))[0], [np.inf])
+    assert_array(vjp(lambda x: x**0.5, -1 + zero)[0], [np.nan])
+    huge = np.array([[1e300]])
+    assert_array(vjp(lambda x: x * x, huge)[0], [[np.inf]])
+    assert_array(vjp(lambda x: x @ x, huge)[0], [[np.inf]])
+    assert_array(vjp(lambda x: x + x, 1e8 * huge)[0], [[np.inf]])
+    with np.errstate(over="raise"):
+        assert np.geterr()["over"] == "raise"  # what the caller has set stays
+
+
+def test_zeroth_power_has_no_slope_even_at_zero():
+    value, pullback = vjp(lambda x: x**0, np.array([0.0, 2.0]))
+    assert value.tolist() == [1.0, 1.0]
+    assert pullback(np.ones(2))[0].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("returned", [None, "loss", (1.0, 2.0), {"loss": 1.0}, [1.0]])
+def test_a_function_must_return_numbers(returned):
+    with pytest.raises(TypeError, match="vjp: function must return one array; got"):
+        vjp(lambda x: returned, np.ones(2))
+    with pytest.raises(TypeError, match="value_and_grad: function must return one number; got"):
+        value_and_grad(lambda x: returned)(np.ones(2))
+
+
+@pytest.mark.parametrize("returned", [None, 1.0, (1.0,), (1.0, 2.0, 3.0)])
+def test_has_aux_wants_a_pair(returned):
+    with pytest.raises(TypeError, match="value_and_grad: function must return a pair"):
+        value_and_grad(lambda x: returned, has_aux=True)(np.ones(2))

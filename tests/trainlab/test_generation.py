@@ -179,3 +179,22 @@ def test_truncation_against_torch():
     expected = kept / kept.sum(dim=-1, keepdim=True)
     ours = sampling_probabilities(logits, temperature=0.8, top_p=0.7)
     np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-10)
+
+
+def test_a_token_can_be_ruled_out():
+    z = np.array([[0.0, -np.inf, 0.0], [-np.inf, 5.0, -np.inf]])
+    assert_close(sampling_probabilities(z), [[0.5, 0, 0.5], [0, 1, 0]])
+    assert_close(sampling_probabilities(z, temperature=0.0), [[1, 0, 0], [0, 1, 0]])
+    assert set(sample_token(np.tile(z[0], (50, 1)), rng=rng()).tolist()) == {0, 2}
+    for wrong in ([-np.inf, -np.inf], [0.0, np.inf], [0.0, np.nan]):
+        with pytest.raises(
+            ValueError, match=r"sampling_probabilities: .* of logits must be finite"
+        ):
+            sampling_probabilities(np.array([[0.0, 0.0], wrong]))
+
+
+def test_no_rows_and_no_tokens():
+    assert sampling_probabilities(np.zeros((0, 3)), top_k=1, top_p=0.5).shape == (0, 3)
+    assert sample_token(np.zeros((0, 3)), rng=rng()).shape == (0,)
+    with pytest.raises(ValueError, match=r"number of logits in a row must be .* >= 1; got 0"):
+        sampling_probabilities(np.zeros((2, 0)))

@@ -180,6 +180,8 @@ def test_one_cycle_defaults():
     assert_close(L.one_cycle(0, lr=1.0, steps=10), 1 / 25)
     assert_close(L.one_cycle(3, lr=1.0, steps=10), 1.0)
     assert_close(L.one_cycle(10, lr=1.0, steps=10), 1 / 25 / 1e4)
+    flat = L.one_cycle(np.arange(11), lr=0.5, steps=10, div_factor=1, final_div_factor=1)
+    assert_close(flat, np.full(11, 0.5))
 
 
 def test_inverse_root_after_warmup_is_the_transformers_schedule():

@@ -152,3 +152,15 @@ def test_a_path_without_a_layer_is_refused(path):
     adapter = {"a": np.ones((1, 2)), "b": np.ones((2, 1))}
     with pytest.raises(ValueError, match=r"lora_merge: params must have .*adapters.*; got"):
         lora_merge(params, {path: adapter})
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        ({"a": np.ones((1, 2)), "b": np.ones((2, 2))}, "b must fit the weight"),
+        ({"a": np.ones((1, 2))}, "adapters must have an entry 'b'"),
+    ],
+)
+def test_merge_refuses_an_adapter_by_name(adapter, message):
+    with pytest.raises(ValueError, match=f"lora_merge: {message}"):
+        lora_merge({"query": {"weight": np.eye(2)}}, {"query": adapter})

@@ -304,3 +304,10 @@ def test_scaling_itself_loses_nothing_in_float32():
     grads = np.array([1e30], np.float32)
     assert L.lost_gradients(grads, BF16, scale=1e20).overflow == 1
     assert L.lost_gradients(np.array([1e-44], np.float32), FP16, scale=2.0**140) == (0, 0, 0)
+
+
+def test_a_tiny_scale_overflows_without_a_warning():
+    single = np.array([0.0, 1.0, 1e38], np.float32)
+    assert_close(L.unscale(single, scale=1e-3), np.array([0.0, 1e3, np.inf], np.float32))
+    assert not L.all_finite(L.unscale(single, scale=1e-60))
+    assert L.lost_gradients(np.array([1e300]), FP16, scale=1e300).overflow == 1

@@ -417,3 +417,7 @@ def test_other_recipes():
     assert M.training_memory(1, compute=E4M3, gradients=E5M2, master=FP16).total == 1 + 1 + 2 + 8
     assert M.training_memory(1, compute=TF32, master=None).weights == 4  # stored in 32 bits
     assert M.training_memory(7e9).total == 112e9
+
+
+def test_an_update_may_overflow_without_a_warning():
+    assert M.rounded_update(np.array([1e308]), np.array([1e308]), fmt=FP32).tolist() == [np.inf]

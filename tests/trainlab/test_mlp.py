@@ -94,6 +94,14 @@ def test_residual_mlp_init():
     assert {a.dtype for a in tree_leaves(single)} == {np.dtype(np.float32)}
 
 
+def test_the_smallest_networks():
+    assert [p["weight"].shape for p in mlp_init((1, 1), rng=rng())] == [(1, 1)]
+    params = residual_mlp_init(1, 1, width=1, depth=1, hidden=1, rng=rng())
+    assert {a.size for a in tree_leaves(params)} == {1}
+    still = residual_mlp_init(1, 1, width=1, depth=1, rng=rng(), branch_scale=0)
+    assert not still["blocks"][0]["down"]["weight"].any()
+
+
 @pytest.mark.parametrize(("branch_scale", "growth"), [(1.0, 2**8), (None, (1 + 1 / 8) ** 8)])
 def test_the_stream_grows_by_the_branches(branch_scale, growth):
     params = residual_mlp_init(64, 64, width=400, depth=8, rng=rng(), branch_scale=branch_scale)
@@ -164,3 +172,21 @@ def dict_order(like, tree):
     if isinstance(like, list):
         return [dict_order(v, t) for v, t in zip(like, tree, strict=True)]
     return tree
+
+
+LINEAR = {"weight": np.eye(2)}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"into": {}, "blocks": [], "out": LINEAR}, "params must hold a linear layer"),
+        ({"into": {"weight": np.ones((2, 3))}, "blocks": [], "out": LINEAR}, "params must hold"),
+        ({"into": LINEAR, "blocks": [], "out": np.eye(2)}, "params must hold a linear layer"),
+        ({"into": LINEAR, "blocks": 3, "out": LINEAR}, r"params\['blocks'\] must be a list"),
+        ({"into": LINEAR, "blocks": [{"up": LINEAR}], "out": LINEAR}, "must have an entry 'down'"),
+    ],
+)
+def test_residual_mlp_refuses_parameters_by_name(params, message):
+    with pytest.raises((TypeError, ValueError), match=f"residual_mlp: .*{message}"):
+        residual_mlp(params, np.ones((1, 2)))

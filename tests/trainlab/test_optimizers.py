@@ -324,12 +324,14 @@ def test_descent_on_a_bowl_is_stable_below_two_over_the_curvature():
     assert min(worse) > end.max()
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_momentum_widens_the_stable_range(momentum):
-    limit = 2 * (1 + momentum) / 10
+@pytest.mark.parametrize(
+    ("momentum", "nesterov"), [(0.0, False), (0.5, False), (0.9, False), (0.5, True), (0.9, True)]
+)
+def test_momentum_moves_the_end_of_the_stable_range(momentum, nesterov):
+    limit = 2 * (1 + momentum) / (1 + 2 * momentum if nesterov else 1) / 10
+    options = {"momentum": momentum, "nesterov": nesterov}
     below, above = (
-        abs(bowl(np.ones(1), 10.0, steps=4000, lr=limit * f, momentum=momentum)[0])
-        for f in (0.99, 1.01)
+        abs(bowl(np.ones(1), 10.0, steps=4000, lr=limit * f, **options)[0]) for f in (0.99, 1.01)
     )
     assert below < 1e-3
     assert above > 1e3

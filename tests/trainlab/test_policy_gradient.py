@@ -277,3 +277,17 @@ def test_samples_lead_to_the_optimum_too(method):
         for _ in range(3 if method == "ppo" else 1):
             z = z - 0.2 * step(z, answers, rewards, old)[1]
     assert kl_divergence(softmax(z), best) < 0.02  # the noise of 64 samples a step
+
+
+def test_what_overflows_is_refused_by_name():
+    with pytest.raises(ValueError, match="reinforce_loss: loss must be finite"):
+        P.reinforce_loss([-1e200], [1e200])
+    with pytest.raises(ValueError, match="ppo_clip_loss: loss must be finite"):
+        P.ppo_clip_loss([700.0], [-1e100], old_log_probs=[0.0])
+    with pytest.raises(ValueError, match=r"kl_penalized_rewards: rewards - beta .* must be finite"):
+        P.kl_penalized_rewards([1.0], [-1e308], ref_log_probs=[1e308], beta=1.0)
+
+
+def test_no_episodes_and_no_steps_have_no_advantages():
+    assert P.generalized_advantages(np.zeros((0, 3)), np.zeros((0, 4))).shape == (0, 3)
+    assert P.generalized_advantages(np.zeros((2, 0)), np.zeros((2, 1))).shape == (2, 0)

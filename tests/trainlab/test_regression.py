@@ -124,6 +124,27 @@ def test_the_root_of_an_empty_mean_is_refused():
         R.rmse(np.ones(0), np.ones(0))
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        R.mse_loss,
+        R.l1_loss,
+        R.huber_loss,
+        R.log_cosh_loss,
+        lambda x, y: R.quantile_loss(x, y, quantile=0.5),
+        R.rmse,
+        lambda x, y: R.mse_loss(x, y, reduction="none"),
+    ],
+)
+def test_a_loss_that_overflows_is_refused_but_seen_in_training(loss):
+    far, y = np.array([3e38], np.float32), np.array([-3e38], np.float32)
+    with pytest.raises(ValueError, match="must be finite"):
+        loss(far, y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, _ = vjp(loss, far, y)
+    assert not np.isfinite(value).any()
+
+
 # --- gradients ---------------------------------------------------------------------------------
 
 

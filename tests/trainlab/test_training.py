@@ -113,6 +113,8 @@ def test_range_test_runs_from_low_to_high():
     shrink = np.concatenate([[1.0], np.cumprod(1 - 10 * test.lr)[:-1]])
     assert_close(test.losses, 5 * shrink**2)
     assert_close(test.smoothed, T.smoothed_losses(test.losses, smoothing=0.5))
+    shortest = T.lr_range_test(bowl, ONE, batches=[(), ()], steps=2, low=1e-4, high=1e-2)
+    assert_close(shortest.lr, [1e-4, 1e-2])
 
 
 def test_range_test_finds_the_blow_up_late():

@@ -12,7 +12,7 @@ SAMPLING = {
     "top_k": [0, -1, 2.0, "2"],
     "top_p": [0.0, 1.1, -0.5, np.nan, "1"],
 }
-BAD_LOGITS = [1.0, np.zeros((2, 0)), np.array([0.0, np.nan]), np.array([0.0, -np.inf]), "x", None]
+BAD_LOGITS = [1.0, np.zeros((2, 0)), np.array([0.0, np.nan]), np.full(2, -np.inf), "x", None]
 BAD_RNG = [0, None, np.random.RandomState(0)]
 
 
