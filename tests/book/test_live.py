@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from tests.book.asking import ASK, PATIENCE, figure_on, go_live, settle
 from tests.book.conftest import SITE
 from tests.book.pages import PAGES, PLACES, explorers_of
 from tests.sites import move, shown, state_of
@@ -18,31 +19,9 @@ pytestmark = [pytest.mark.browser]
 BITS = ("book/numbers/formats.html", "formats.bits")
 WAVES = ("book/signal/initialization.html", "initialization.activation_variance")
 RUNTIME = SITE / "_static/runtime/manifest.json"
-START = 120_000  # ms; a busy machine is many times slower than a reader's
 
 if not RUNTIME.exists():  # said aloud by pytest's summary, and by `make book` before
     pytest.skip("the book was built without Python for the browser", allow_module_level=True)
-
-
-def figure_on(page, name):
-    figure = page.locator(f'figure[data-explorer="{name}"]')
-    figure.scroll_into_view_if_needed()
-    return figure
-
-
-def go_live(figure):
-    figure.locator("[data-action=live]").click()
-    figure.page.wait_for_function(
-        "f => f.dataset.host === 'live' && f.getAttribute('aria-busy') === 'false'",
-        arg=figure.element_handle(),
-        timeout=START,
-    )
-
-
-def settle(figure):
-    figure.page.wait_for_function(
-        "f => f.getAttribute('aria-busy') === 'false'", arg=figure.element_handle(), timeout=START
-    )
 
 
 def type_into(figure, name, text):
@@ -60,28 +39,6 @@ def readout(figure):
 
 
 # The same answers.
-
-ASK = """async ([name, states]) => {
-  const figure = document.querySelector(`figure[data-explorer="${name}"]`);
-  const python = window.explorables.python;
-  const payload = await new Promise((resolve) => {
-    const receive = window.explorables.receive;
-    window.explorables.receive = (n, p) => { receive(n, p); if (n === name) resolve(p); };
-    const script = document.createElement('script');
-    script.src = new URL('/_static/' + figure.dataset.states, location.href).href;
-    document.head.append(script);
-  });
-  const explorer = Object.assign({name: name}, payload.live);
-  const answers = [];
-  for (const state of states) {
-    const positions = payload.controls.map(([c, values]) => values.indexOf(state[c]));
-    const index = positions.reduce((sum, p, i) => sum * payload.controls[i][1].length + p, 0);
-    const start = performance.now();
-    const answer = await python.ask({}, explorer, state);
-    answers.push([payload.states[index], answer, performance.now() - start]);
-  }
-  return answers;
-}"""
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 NAMES = re.compile(r' (?:id|href|clip-path|xlink:href)="[^"]*"')
@@ -200,6 +157,13 @@ def test_python_is_shared_and_kept(open_page):
 
 # When it cannot run, what was computed ahead goes on answering.
 
+SHORTEN = """async (limits) => {
+  const script = document.querySelector('script[src*="explorables.js"]').src;
+  const module = await import(script.replace(/explorables[.]js.*/, 'explorables-live.js'));
+  Object.assign(module.LIMITS, limits);
+}"""
+HEAP = "explorablesHeap()"
+
 
 def assert_still_answers(figure):
     name = next(iter(state_of(figure)))
@@ -234,7 +198,9 @@ def test_broken_runtime(browser, address, file, answer):
     figure = figure_on(page, BITS[1])
     figure.locator("[data-action=live]").click()
     status = figure.locator(".explorer-status")
-    page.wait_for_function("s => s.textContent !== ''", arg=status.element_handle(), timeout=START)
+    page.wait_for_function(
+        "s => s.textContent !== ''", arg=status.element_handle(), timeout=PATIENCE
+    )
     assert "goes on answering" in status.inner_text()
     assert figure.get_attribute("data-host") == "baked"
     assert_still_answers(figure)
@@ -245,20 +211,29 @@ def test_worker_that_dies(open_page):
     page = open_page(BITS[0])
     figure = figure_on(page, BITS[1])
     go_live(figure)
-    page.evaluate(
-        """async () => {
-          const script = document.querySelector('script[src*="explorables.js"]').src;
-          const module = await import(script.replace(/explorables[.]js.*/, 'explorables-live.js'));
-          module.LIMITS.compute = 500;
-          (await window.explorables.python.live).worker.terminate();
-        }"""
-    )
+    page.evaluate(SHORTEN, {"compute": 500})
+    page.evaluate("async () => (await window.explorables.python.live).worker.terminate()")
     figure.locator('.explorer-live [name="typed"]').fill("3")
     status = figure.locator(".explorer-status")
-    page.wait_for_function("s => s.textContent !== ''", arg=status.element_handle(), timeout=START)
+    page.wait_for_function(
+        "s => s.textContent !== ''", arg=status.element_handle(), timeout=PATIENCE
+    )
     assert "did not answer" in status.inner_text()
     assert figure.locator('[name="typed"]').input_value() == "3"  # nothing of the reader's is lost
     figure.locator("[data-action=reset]").click()
+    assert_still_answers(figure)
+
+
+def test_worker_that_dies_while_it_starts(open_page):
+    page = open_page(BITS[0])
+    page.evaluate(SHORTEN, {"silent": 3000})
+    figure = figure_on(page, BITS[1])
+    figure.locator("[data-action=live]").click()
+    figure.locator(".explorer-progress").wait_for(state="visible")
+    page.evaluate("async () => (await window.explorables.python.live).worker.terminate()")
+    status = figure.locator(".explorer-status")
+    page.wait_for_function("s => s.textContent !== ''", arg=status.element_handle())
+    assert "did not answer" in status.inner_text()
     assert_still_answers(figure)
 
 
@@ -292,3 +267,24 @@ def test_manifest_lists_every_file():
     there = {p.name: p.stat().st_size for p in RUNTIME.parent.iterdir() if p != RUNTIME}
     assert there == {name: described["size"] for name, described in listed.items()}
     assert sum(there.values()) <= 27e6
+
+
+def test_memory_does_not_grow_with_the_states(open_page):
+    page = open_page(WAVES[0])
+    figure = figure_on(page, WAVES[1])
+    go_live(figure)
+    states = [dict(registry()[WAVES[1]].defaults, seed=seed) for seed in range(500)]
+    page.evaluate(ASK, [WAVES[1], states[:50]])
+    before = page.workers[0].evaluate(HEAP)
+    page.evaluate(ASK, [WAVES[1], states])
+    assert page.workers[0].evaluate(HEAP) - before <= 50e6
+
+
+def test_hidden_tab_gets_its_time_again(open_page):
+    """A browser slows hidden tabs down; that must not look like a Python that died."""
+    page = open_page(BITS[0])
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    page.evaluate(SHORTEN, {"silent": 50})
+    figure = figure_on(page, BITS[1])
+    go_live(figure)
+    assert figure.locator(".explorer-status").inner_text() == ""

@@ -176,3 +176,18 @@ def test_search_knows_the_pages(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     for page in PAGES:
         assert f'"{page.removesuffix(".html")}"' in index
+
+
+@each_page
+def test_page_runs_only_what_it_came_with(browser, address, page):
+    window = browser.new_page()
+    window.goto(f"{address}/{page}")
+    policy = window.locator("head > *").first
+    assert policy.get_attribute("http-equiv") == "Content-Security-Policy"
+    assert "'unsafe-inline'" not in policy.get_attribute("content").partition("style-src")[0]
+    window.evaluate(
+        """() => { const script = document.createElement('script');
+          script.textContent = 'window.intruder = true'; document.body.append(script); }"""
+    )
+    assert window.evaluate("window.intruder") is None
+    window.close()

@@ -108,6 +108,9 @@ async function compute(message) {
   postMessage({ kind: "answer", id: message.id, text: live.answer(name, JSON.stringify(message.params)) });
 }
 
+/* How much memory Python holds, in bytes; for those who look into the worker. */
+self.explorablesHeap = () => python._module.HEAPU8.length;
+
 function words(error) {
   const lines = String((error && error.message) || error).trim().split("\n");
   return lines[lines.length - 1];
