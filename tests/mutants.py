@@ -1,13 +1,14 @@
 """Mutation testing: change the library in one place, and see whether a test notices.
 
 ``python -m tests.mutants`` takes four places of each module of `trainlab`, always the same ones as
-long as the module is the same, and runs the module's doctests, its contract cases and the tests
-that import it, on a copy. What survives is printed with its place, and fewer than 90 % killed is a
-failure. Some survivors change nothing that could be seen; the others are tests to be written.
+long as the module is the same, and runs the module's doctests, contract cases and tests (where it
+has no file of its own, the tests that import it) on a copy. What survives is printed with its
+place, and fewer than 90 % killed is a failure. Some survivors change nothing that could be seen;
+the others are tests to be written.
 
 Each run is a fork of a process that has loaded NumPy, pytest and the referees. The first run of a
-module is without any change and without referees; it shows which tests are quick: these come first
-afterwards, the referees last.
+module is without any change and without referees; it shows which tests are quick. These come first
+afterwards, and the referees last.
 
 mutmut does not change decorated functions, and most of ours are; it also renames functions, and our
 messages name them. cosmic-ray changes the tree itself. Hence these lines.
@@ -123,13 +124,14 @@ def mutants(source: str) -> list[Mutant]:
 
 
 def _tests(module: str) -> list[str]:
-    """Return the doctests, the contracts, and the test files that import the module."""
-    files = [f"lib/trainlab/{module}.py", "tests/trainlab/test_contracts.py"]
+    """Return the doctests, the contracts and the module's test file, or those that import it."""
     imported = re.compile(rf"from trainlab(\.{module} import| import .*\b{module}\b)")
-    for path in sorted((ROOT / "tests/trainlab").glob("test_*.py")):
-        if imported.search(path.read_text(encoding="utf-8")):
-            files.append(path.relative_to(ROOT).as_posix())
-    return files
+    files = [ROOT / f"tests/trainlab/test_{module}.py"]
+    if not files[0].exists():
+        every = sorted((ROOT / "tests/trainlab").glob("test_*.py"))
+        files = [path for path in every if imported.search(path.read_text(encoding="utf-8"))]
+    files += [ROOT / f"lib/trainlab/{module}.py", ROOT / "tests/trainlab/test_contracts.py"]
+    return [path.relative_to(ROOT).as_posix() for path in files]
 
 
 class _Clock:

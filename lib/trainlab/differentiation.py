@@ -182,7 +182,7 @@ def differentiable(
                     "got a Variable"
                 )
             given.update({name: variable.value for name, variable in places.items()})
-            with _checks.values_unchecked():
+            with _checks.values_unchecked(), _quiet():
                 value, pullback = function(**given)  # type: ignore[call-arg]
             wanted = [i for i, name in enumerate(names) if name in places]
             parents = tuple(places[names[i]] for i in wanted)
@@ -191,6 +191,11 @@ def differentiable(
         return call
 
     return decorate
+
+
+def _quiet() -> np.errstate:
+    """A loss that overflows shows itself as inf or NaN; NumPy need not warn as well."""
+    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 
 def _only(pullback: Pullback, wanted: list[int], count: int) -> Pullback:
@@ -221,7 +226,8 @@ def _backward(output: Variable, cotangent: Array, inputs: list[Variable]) -> lis
         node = order.pop()
         if node.pullback is None or id(node) not in cotangents:
             continue
-        gradients = node.pullback(cotangents.pop(id(node)))
+        with _quiet():
+            gradients = node.pullback(cotangents.pop(id(node)))
         for parent, gradient in zip(node.parents, gradients, strict=True):
             if gradient is not None:
                 key, gradient = id(parent), np.asarray(gradient, parent.value.dtype)

@@ -499,6 +499,19 @@ def test_a_format_that_contradicts_itself_is_refused(change, word):
         dataclasses.replace(FP16, **change)
 
 
+@pytest.mark.parametrize(
+    "least", [{"exponent_bits": 2, "bias": 1}, {"mantissa_bits": 1}, {"stored_bits": 16}]
+)
+def test_the_smallest_format_of_a_kind_is_none_that_is_refused(least):
+    dataclasses.replace(FP16, **least)
+
+
+def test_six_bits_of_exponent_and_mantissa_are_not_needed():
+    """Three bits hold 0, 0.5, 1, 1.5, 2, 3: the numbers of E2M1 that have no infinity's field."""
+    tiny = Format("E2M1", 2, 1, bias=1, flavor="ieee", stored_bits=4)
+    same(round_to(np.array([0.2, 0.3, 0.8, 1.6, 2.4, 2.6, 4.0]), tiny), [0, 0.5, 1, 1.5, 2, 3, np.inf])
+
+
 def test_the_published_table():
     rows = {  # min subnormal, min normal, max, eps, digits, exact integers
         FP32: (1.40e-45, 1.175e-38, 3.4028e38, 1.19e-7, 7.22, 16_777_216),
