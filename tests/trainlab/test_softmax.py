@@ -67,6 +67,12 @@ def test_a_row_of_nothing_is_refused(f):
 
 
 @pytest.mark.parametrize("f", ALL)
+def test_a_number_is_refused_for_its_dimensions(f):
+    with pytest.raises(ValueError, match=f"{f.__name__}: number of dimensions of x must be .*>= 1"):
+        f(1.0)
+
+
+@pytest.mark.parametrize("f", ALL)
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [((5,), 0), ((3, 4), -1), ((3, 4), 0), ((2, 3, 4), 1), ((0, 4), 1), ((3, 1), 1)],

@@ -68,6 +68,7 @@ def test_good_text_has_no_problem():
         (GOOD + "1234 " * 17, "only 79 % of the words have a letter"),
         ("cats sleep under tables quietly whenever possible " * 10, "fewer than 2 common words"),
         ("the of " * 30, "words of 2.5 letters"),
+        ("the of " + "documented " * 4 + "documenting " * 60, "words of 10.7 letters"),
         ("the of " + "incomprehensible " * 60, "words of 15.6 letters"),
     ],
 )
