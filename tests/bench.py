@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tests import bench_library
+from tests.bench_live import in_the_page
 from tests.book.pages import PAGES, PLACES
 from tests.sites import chromium, move, served
 
@@ -217,7 +218,7 @@ def main() -> int:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
           f"Python {platform.python_version()}, NumPy {np.__version__}\n")  # fmt: skip
     over = 0
-    for part in (in_the_browser, in_a_kernel, sizes, library, build):
+    for part in (in_the_browser, in_the_page, in_a_kernel, sizes, library, build):
         for what, measured, budget, unit in part():
             mark = "" if measured <= budget else "  OVER"
             over += bool(mark)

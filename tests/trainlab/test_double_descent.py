@@ -74,6 +74,26 @@ def test_curve_is_the_pseudo_inverse(outputs):
             assert np.abs(prediction - test[:, :p] @ w).max() <= 1e-12 * scale
 
 
+def test_curve_near_the_peak_bears_examples_that_are_almost_the_same():
+    """The condition number is about 1e6; its square, that of a kernel matrix, would cost 1e-5."""
+    rng = np.random.default_rng(2)
+    apart, y, test = (rng.standard_normal(shape) for shape in ((40, 80), 40, (5, 80)))
+    mix = np.eye(40)
+    mix[1] = mix[0] + 1e-5 * mix[1]
+    widths = [41, 45, 58]
+    curve = min_norm_curve(mix @ apart, mix @ y, test_features=test, widths=widths)
+    for p, prediction in zip(widths, curve.predictions, strict=True):
+        expected = test[:, :p] @ np.linalg.pinv(apart[:, :p]) @ y
+        assert np.abs(prediction - expected).max() < 1e-9 * np.abs(expected).max()
+
+
+def test_curve_of_wide_features_bears_one_that_is_zero():
+    x = np.array([[0.0, 3.0, 4.0]])
+    curve = min_norm_curve(x, [5.0], test_features=x, widths=[3])
+    assert_close(curve.predictions, np.array([[5.0]]))
+    assert_close(curve.norms, np.array([1.0]))
+
+
 @pytest.mark.referee
 def test_curve_agrees_with_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")

@@ -1,7 +1,8 @@
 """Each page says what it may load and run: files of this site, and the theme's own inline scripts.
 
-The policy is a meta element, since a static host sends what headers it likes. The inline scripts and
-handlers of the theme are allowed by their hashes; whatever else finds its way into a page is not run.
+The policy is a meta element, since a static host sends what headers it likes. The inline scripts
+and handlers of the theme are allowed by their hashes; whatever else finds its way into a page is
+not run.
 """
 
 import base64
@@ -12,7 +13,6 @@ from pathlib import Path
 
 _SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)([^>]*)>(.*?)</script>", re.S)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
-_HEAD = re.compile(r"<head>", re.I)
 
 
 def _hashes(texts):
@@ -42,7 +42,7 @@ def _write_policies(app, exception):
         if "Content-Security-Policy" in html:  # written by an earlier build
             continue
         meta = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{policy_of(html)}">'
-        page.write_text(_HEAD.sub(lambda _: meta, html, count=1), encoding="utf-8")
+        page.write_text(html.replace("<head>", meta, 1), encoding="utf-8")
 
 
 def setup(app):
