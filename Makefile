@@ -15,7 +15,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := book
-.PHONY: help book serve lab test lint bench mutants links claims data lock clean
+.PHONY: help book serve lab test lint bench referees mutants links claims data lock clean
 
 help:           ## list the commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | sort | expand -t 10
@@ -42,6 +42,10 @@ lint: $(VENV)/dev.stamp   ## style, types and spelling
 bench: $(VENV)/dev.stamp book   ## measure what a reader waits for, and the library (ARGS=--store for its page)
 	@$(BIN)/python -m tests.browser_setup
 	$(BIN)/python -m tests.bench $(ARGS)
+
+referees: $(VENV)/dev.stamp   ## compare with PyTorch as well (installs it: large on some machines)
+	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+	$(BIN)/python -m pytest -m referee tests/trainlab $(ARGS)
 
 mutants: $(VENV)/dev.stamp   ## change the library here and there, and see whether a test notices (ARGS=dropout)
 	$(BIN)/python -m tests.mutants $(ARGS)
