@@ -96,7 +96,7 @@ def test_any_number_and_any_bit(open_page):
     assert shown(figure) != before
     figure.locator("[data-action=reset]").click()
     settle(figure)
-    assert state_of(figure)["flips"] == 0
+    assert "flips" not in state_of(figure)  # a state that was computed ahead
     assert figure.locator('[name="typed"]').input_value() == ""
 
 

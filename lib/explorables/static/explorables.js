@@ -176,7 +176,6 @@
       this.payload.controls.forEach((c, i) => {
         params[c[0]] = between(c[1], positions[i], this.fields[i].dataset.between);
       });
-      this.extras.forEach((field) => { params[field.name] = typed(field); });
       return params;
     }
 
@@ -238,6 +237,7 @@
       this.question = question;
       this.figure.setAttribute("aria-busy", "true");
       const params = this.params(positions);
+      this.extras.forEach((field) => { params[field.name] = typed(field); });
       const explorer = Object.assign({ name: this.figure.dataset.explorer }, this.payload.live);
       setTimeout(() => { if (this.question === question && this.busy()) this.stop.hidden = false; }, 400);
       return python.ask(this, explorer, params).then((answer) => {
