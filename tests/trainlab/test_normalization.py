@@ -271,7 +271,8 @@ def test_jax_agrees(layer):
 
     def reference(x, weight):
         if layer == "batch, evaluation":
-            mean, var = (jnp.asarray(a)[:, None, None] for a in RUNNING)
+            # In the dtype of x, whatever an earlier test has set for JAX.
+            mean, var = (jnp.asarray(a, x.dtype)[:, None, None] for a in RUNNING)
             x_hat = (x - mean) * jax.lax.rsqrt(var + 1e-5)
         elif layer == "rms":
             x_hat = x * jax.lax.rsqrt(jnp.square(x).mean(1, keepdims=True) + 1e-5)
