@@ -56,7 +56,7 @@ def test_each_control_has_name_label_and_output(page):
     labels = {a["for"] for a in page.all("label")}
     outputs = {a["for"] for a in page.all("output")}
     fields = page.all("input") + page.all("select")
-    assert [f["name"] for f in fields] == ["frequency", "squared", "shape"]
+    assert [f["name"] for f in fields] == ["frequency", "squared", "seed", "shape"]
     assert {f["id"] for f in fields} == labels == outputs
 
 
@@ -89,13 +89,18 @@ def test_another_state_stands_in_controls_picture_and_numbers():
     assert [a["data-value"] for a in page.all("dd")] == [repr(n) for _, n, _ in readout.rows()]
 
 
-def test_live_only_controls_are_named_but_pretend_nothing():
+def test_live_only_controls_wait_until_python_can_be_had():
     page = Elements(html_of(digits))
-    assert [f["name"] for f in page.all("input")] == ["number"]
-    (note,) = page.all("p", data_live_only=None)
-    assert note["class"] == "explorer-note"
+    names = [f["name"] for f in page.all("input")]
+    assert names == ["number", "typed", "bits", "scale"]
+    (live,) = page.all("div", data_live_only=None)
+    assert "hidden" in live
+    assert "hidden" in page.all("button", data_action="live")[0]
+    assert "hidden" in page.all("button", data_action="stop")[0]
+    (note,) = page.all("p", **{"class": "explorer-note"})
     assert "any number, flip bits, scale" in "".join(page.text)
-    assert not page.all("button", data_action="live")
+    assert "hidden" not in note
+    assert [b["data-bit"] for b in page.all("button", aria_pressed="false")][-1] == "0"
 
 
 def test_words_are_escaped():
