@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _checks
 from ._checks import array, integer, real
 from ._leafwise import _leaves, _zeros
 from .differentiation import value_and_grad
@@ -222,9 +223,9 @@ def accumulated_value_and_grad(
     (3.0, array([3.]))
     """
     size = integer(size, "size", low=1)
-    for name, value in (("function", function), ("weight", weight)):
-        if not (callable(value) or (name == "weight" and value is None)):
-            raise TypeError(f"accumulated_value_and_grad: {name} must be a function; got {value!r}")
+    _checks.function(function, "function")
+    if weight is not None:
+        _checks.function(weight, "weight")
     both = value_and_grad(function)
 
     def call(params: Any, batch: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import _show, array, integer, one_of, real
+from ._checks import array, function, integer, one_of, real
 from .weight_penalties import soft_threshold
 
 __all__ = ["lasso_path", "lasso_strengths", "proximal_gradient", "ridge_path"]
@@ -208,11 +208,6 @@ def lasso_path(
     )
 
 
-def _callable(value: Any, name: str) -> None:
-    if not callable(value):
-        raise TypeError(f"proximal_gradient: {name} must be a function; got {_show(value)}")
-
-
 def proximal_gradient(
     gradient: Callable[[Array], Array],
     w: Any,
@@ -267,8 +262,8 @@ def proximal_gradient(
     ...                   prox=lambda x, lr: soft_threshold(x, lr * 0.5)).round(6)
     array([1.5, 0. ])
     """
-    _callable(gradient, "gradient")
-    _callable(prox, "prox")
+    function(gradient, "gradient")
+    function(prox, "prox")
     w, lr = array(w, "w", nonempty=False), real(lr, "lr", low=0, closed="neither")
     steps = integer(steps, "steps", low=0)
     one_of(accelerated, "accelerated", (False, True))

@@ -183,8 +183,7 @@ def _training_steps(
 
     After the last step come its parameters, without a loss.
     """
-    if not callable(loss):
-        raise TypeError(f"{_checks._where()}: loss must be a function; got {_checks._show(loss)}")
+    _checks.function(loss, "loss")
     if not _leaves(params, "params"):
         raise ValueError(f"{_checks._where()}: params must have a leaf; got {params!r}")
     both = value_and_grad(loss)
