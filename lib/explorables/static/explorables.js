@@ -124,6 +124,9 @@
       return this.loading;
     }
 
+    /* Whether what only Python can compute stands as it came. */
+    untouched() { return this.extras.every((field, i) => field.value === this.usual[i]); }
+
     busy() { return this.figure.getAttribute("aria-busy") === "true"; }
 
     accept(payload) {
@@ -139,8 +142,7 @@
     /* Show the state of the controls as they stand now: the last change wins. */
     show() {
       const positions = this.fields.map(position);
-      const usual = this.extras.every((field, i) => field.value === this.usual[i]);
-      if (!usual || !whole(positions)) return this.compute(positions);
+      if (!this.untouched() || !whole(positions)) return this.compute(positions);
       this.question = null; // an answer on its way is of no use any more
       const index = positions.reduce((sum, p, i) => sum * this.sizes[i] + p, 0);
       const entry = this.payload.states[index];
@@ -188,8 +190,7 @@
       if (this.payload) this.figure.dataset.state = JSON.stringify(this.state || this.params(this.shown));
       this.state = null;
       this.status.textContent = words;
-      const usual = this.extras.every((field, i) => field.value === this.usual[i]);
-      this.reset.disabled = usual && this.shown.every((p, i) => p === this.defaults[i]);
+      this.reset.disabled = this.untouched() && this.shown.every((p, i) => p === this.defaults[i]);
       this.figure.setAttribute("aria-busy", "false");
     }
 
