@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import Any
 
+from .baking_cache import remembered
 from .explorer import Explorer
 from .page import figure_html
 from .states import bake
@@ -20,24 +21,23 @@ class PageBundle:
     """What a cell puts out during a book build: the figure and its states, no widget."""
 
     def __init__(self, explorer: Explorer) -> None:
-        baked = bake(explorer)
-        digest = hashlib.sha256(baked.payload.encode()).hexdigest()[:12]
-        self._file = f"{explorer.name}.{digest}.js"
-        self._script = f'explorables.receive("{explorer.name}",{baked.payload});\n'
-        self._sentence = baked.default.sentence
-        self._html = figure_html(
-            explorer, baked.picture, baked.default, states_url=f"explorers/{self._file}"
-        )
-        self._name = explorer.name
+        self._made = remembered(explorer, lambda: _page_content(explorer))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        content = {
-            "name": self._name,
-            "html": self._html,
-            "file": self._file,
-            "script": self._script,
-        }
-        return {MIME: content, "text/plain": self._sentence}
+        content = {key: self._made[key] for key in ("name", "html", "file", "script")}
+        return {MIME: content, "text/plain": self._made["sentence"]}
+
+
+def _page_content(explorer: Explorer) -> dict[str, str]:
+    baked = bake(explorer)
+    file = f"{explorer.name}.{hashlib.sha256(baked.payload.encode()).hexdigest()[:12]}.js"
+    return {
+        "name": explorer.name,
+        "html": figure_html(explorer, baked.picture, baked.default, states_url=f"explorers/{file}"),
+        "file": file,
+        "script": f'explorables.receive("{explorer.name}",{baked.payload});\n',
+        "sentence": baked.default.sentence,
+    }
 
 
 class PageFailure:

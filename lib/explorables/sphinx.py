@@ -21,6 +21,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 from . import palette, runtime
+from .baking_cache import CACHE_VARIABLE
 from .hosts import HOST_VARIABLE, MIME
 
 __all__ = ["ExplorerRenderer", "setup"]
@@ -144,7 +145,9 @@ def _write_palette(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the extension."""
-    os.environ[HOST_VARIABLE] = "page"  # inherited by the kernels that execute the pages
+    # Both are inherited by the kernels that execute the pages.
+    os.environ[HOST_VARIABLE] = "page"
+    os.environ[CACHE_VARIABLE] = str(Path(app.doctreedir).parent / ".explorables")
     app.add_config_value("explorables_light", "html", "html")
     app.add_config_value("explorables_dark", "html[data-theme=dark]", "html")
     app.connect("config-inited", _register_static)

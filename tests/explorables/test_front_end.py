@@ -5,7 +5,7 @@ import json
 import pytest
 
 from explorables import palette
-from explorables.hosts import PageBundle
+from explorables.hosts import MIME, PageBundle
 from explorables.sphinx import STATIC
 from tests.explorables.example import digits, wave
 from tests.sites import Faults, move, served, shown, state_of
@@ -20,9 +20,9 @@ def folder(tmp_path_factory):
     (root / "explorers").mkdir()
     body = ""
     for explorer in (wave, digits):
-        bundle = PageBundle(explorer)
-        (root / "explorers" / bundle._file).write_text(bundle._script, encoding="utf-8")
-        body += bundle._html
+        content = PageBundle(explorer)._repr_mimebundle_()[MIME]
+        (root / "explorers" / content["file"]).write_text(content["script"], encoding="utf-8")
+        body += content["html"]
     css = palette.stylesheet("html", ".dark") + (STATIC / "explorables.css").read_text()
     (root / "explorables.js").write_bytes((STATIC / "explorables.js").read_bytes())
     for name, gap in (("index", 0), ("deep", 4000)):
