@@ -226,14 +226,26 @@ class Seed(Control):
 
 @dataclass(frozen=True)
 class Flips(Control):
-    """A row of buttons, one a bit, most significant first; its value is a bit mask. Live only."""
+    """A row of buttons, one a bit, most significant first; its value is a bit mask. Live only.
+
+    `follows` names a stored control, with the number of bits that there are for each of its
+    values; buttons of higher bits are hidden, and `compute` has to leave such bits alone.
+    """
 
     width: int
     default: int = 0
+    follows: tuple[str, Mapping[Value, int]] | None = None
     live_only = True
 
     def __post_init__(self) -> None:
         self._check_declaration()
+
+    def count(self, state: Mapping[str, Value]) -> int:
+        """Return how many bits there are in a state."""
+        if self.follows is None:
+            return self.width
+        control, counts = self.follows
+        return counts[state[control]]
 
     def allows(self, value: Value) -> bool:
         """Tell whether the value is a mask of `width` bits."""

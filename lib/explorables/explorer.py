@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .controls import Control, Value
+from .controls import Control, Flips, Value
 from .numbers import Quantity
 
 __all__ = ["Explorer", "Readout", "State"]
@@ -101,6 +101,15 @@ class Explorer:
             )
         if (self.view is None) == (self.draw is None or self.update is None):
             raise ValueError(f"{where}: give either draw and update, or view")
+        ours = {c.name: list(c.values) for c in self.stored}
+        for name, counts in (
+            c.follows for c in self.controls if isinstance(c, Flips) and c.follows
+        ):
+            if ours.get(name) != list(counts):
+                raise ValueError(
+                    f"{where}: follows must give the number of bits for each value of a stored "
+                    f"control, in its order; got {list(counts)} for {name!r}"
+                )
         object.__setattr__(self, "defaults", {c.name: c.default for c in self.controls})
 
     @property

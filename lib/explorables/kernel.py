@@ -33,6 +33,7 @@ class _FlipRow(w.HBox):
     """One small button a bit; `mask` follows the buttons."""
 
     def __init__(self, control: Flips) -> None:
+        self.control = control
         self._buttons = [
             w.ToggleButton(
                 description=str(bit),
@@ -44,6 +45,11 @@ class _FlipRow(w.HBox):
         super().__init__(
             [w.Label(control.label), w.HBox(self._buttons, layout=w.Layout(flex_flow="row wrap"))]
         )
+
+    def fit(self, state: State) -> None:
+        """Show as many buttons as there are bits in a state."""
+        for bit, button in enumerate(reversed(self._buttons)):
+            button.layout.display = None if bit < self.control.count(state) else "none"
 
     def listen(self, react: Callable[[int], None]) -> None:
         """Call `react` with the mask after every press."""
@@ -121,6 +127,7 @@ class KernelExplorer(w.VBox):
         for control in explorer.controls:
             field = self.controls[control.name]
             if isinstance(field, _FlipRow):
+                field.fit(self.state)
                 field.listen(partial(self.set, control.name))
                 continue
             if isinstance(field, w.SelectionSlider):
@@ -145,6 +152,9 @@ class KernelExplorer(w.VBox):
     def set(self, name: str, value: Value) -> None:
         """Set one control, compute, and show."""
         self.state = {**self.state, name: value}
+        for field in self.controls.values():
+            if isinstance(field, _FlipRow):
+                field.fit(self.state)
         self.refresh()
 
     def refresh(self) -> None:

@@ -87,6 +87,9 @@ def _live_field(control: Control, ident: str) -> str:
     output = f'<output for="{ident}" aria-live="off" hidden></output>'
     common = _attributes(id=ident, name=control.name, autocomplete="off", value=control.default)
     if isinstance(control, Flips):
+        if control.follows is not None:
+            name, counts = control.follows
+            common += _attributes(data_follows=name, data_counts=json.dumps([*counts.values()]))
         bits = "".join(
             f'<button type="button" data-bit="{bit}" aria-pressed="false" '
             f'aria-label="flip bit {bit}">{bit}</button>'

@@ -188,7 +188,7 @@ def _fetch(wanted: dict[str, str], folder: Path, say: Callable[[str], None]) -> 
         missing = [n for n, digest in wanted.items() if not _whole(folder / n, digest)]
         if not missing:
             return
-        say(f"{len(missing)} files to get, from {source}")
+        say(f"{len(missing)} files to get; looking in {source}")
         try:
             for name, content in take(missing, folder):
                 if hashlib.sha256(content).hexdigest() != wanted[name]:

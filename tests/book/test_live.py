@@ -89,10 +89,12 @@ def test_any_number_and_any_bit(open_page):
     assert state_of(figure)["typed"] == "0.7"
     assert float(readout(figure)["Number"]) == 0.7
     before = shown(figure)
-    figure.locator('[data-bit="31"]').click()
+    assert figure.locator("[data-bit]:visible").count() == 16  # of BF16, the format in focus
+    figure.locator('[data-bit="15"]').click()
     settle(figure)
-    assert figure.locator('[data-bit="31"]').get_attribute("aria-pressed") == "true"
-    assert state_of(figure)["flips"] == 2**31
+    assert figure.locator('[data-bit="15"]').get_attribute("aria-pressed") == "true"
+    assert state_of(figure)["flips"] == 2**15
+    assert float(readout(figure)["In the format in focus"]) == -0.69921875
     assert shown(figure) != before
     figure.locator("[data-action=reset]").click()
     settle(figure)

@@ -89,7 +89,7 @@ digits = Explorer(
     controls=(
         Steps("number", "Number", (7, 42, 123), default=42),
         Text("typed", "Any number"),
-        Flips("bits", "Flip bits", width=4),
+        Flips("bits", "Flip bits", width=4, follows=("number", {7: 3, 42: 4, 123: 4})),
         Number("scale", "Scale", default=1.0, low=0.0, high=9.0),
     ),
     compute=compute_digits,

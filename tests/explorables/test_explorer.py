@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from explorables import Quantity, Readout, Steps
@@ -46,6 +48,13 @@ def test_run_fills_in_defaults_and_refuses_by_name():
 def test_bad_declaration_is_refused(changes, word):
     with pytest.raises(ValueError, match=word):
         make_wave(**changes)
+
+
+@pytest.mark.parametrize("follows", [("nothing", {7: 3}), ("number", {7: 3, 42: 4})])
+def test_bits_that_follow_no_control_are_refused(follows):
+    controls = [replace(c, follows=follows) if c.name == "bits" else c for c in digits.controls]
+    with pytest.raises(ValueError, match="follows must give the number of bits"):
+        replace(digits, controls=controls)
 
 
 def test_readout_rows_carry_number_and_text():

@@ -80,6 +80,11 @@ def test_typed_text_numbers_and_flipped_bits():
     lowest.value = True
     assert shown.state["bits"] == 1
     assert ">986<" in shown._readout.value
+    highest = shown.controls["bits"]._buttons[0]
+    assert highest.layout.display is None
+    shown.controls["number"].value = 7  # of three bits
+    assert highest.layout.display == "none"
+    assert lowest.layout.display is None
     shown.controls["typed"].value = "nonsense"
     assert "nonsense" in shown._error.value
 

@@ -93,6 +93,16 @@
 
     restore(positions) {
       this.fields.forEach((field, i) => { place(field, positions[i]); label(field); });
+      this.fit();
+    }
+
+    /* Show as many buttons of a row of bits as there are bits for the value that it follows. */
+    fit() {
+      this.extras.filter((field) => field.dataset.follows).forEach((field) => {
+        const followed = this.fields.find((other) => other.name === field.dataset.follows);
+        const count = JSON.parse(field.dataset.counts)[position(followed)];
+        field.parentElement.querySelectorAll("[data-bit]").forEach((b) => { b.hidden = Number(b.dataset.bit) >= count; });
+      });
     }
 
     put(values) {
@@ -105,6 +115,7 @@
 
     change() {
       this.fields.forEach((field) => label(field));
+      this.fit();
       if (this.payload) return this.show();
       this.figure.setAttribute("aria-busy", "true");
       return this.fetch();

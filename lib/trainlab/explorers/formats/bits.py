@@ -96,7 +96,7 @@ def _compute(number: str, format: str, typed: str, flips: int) -> Bits:
     fmt = FORMATS[format]
     special = {"max": fmt.max, "normal": fmt.min_normal, "subnormal": fmt.min_subnormal}
     x = _parse(typed) if typed.strip() else special.get(number, NUMBERS[number][1])
-    mask = flips >> (WIDEST - fmt.bits)  # the first button is the sign, whatever the width
+    mask = flips & ((1 << fmt.bits) - 1)
     if mask:
         x = float(decode(int(encode(x, fmt)) ^ mask, fmt))
     with np.errstate(all="ignore"):
@@ -195,7 +195,12 @@ bits = Explorer(
         Choice("number", "Number", {k: text for k, (text, _) in NUMBERS.items()}, "257"),
         Choice("format", "Format in focus", {name: name for name in FORMATS}, "BF16"),
         Text("typed", "Any number (wins over the list)"),
-        Flips("flips", "Flip bits of the format in focus", WIDEST),
+        Flips(
+            "flips",
+            "Flip bits of the format in focus",
+            WIDEST,
+            follows=("format", {name: fmt.bits for name, fmt in FORMATS.items()}),
+        ),
     ),
     compute=_compute,
     readout=_readout,
