@@ -15,7 +15,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := book
-.PHONY: help book serve lab test lint bench referees mutants links claims data lock clean
+.PHONY: help book serve lab test lint bench referees mutants links claims data sweeps lock clean
 
 help:           ## list the commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | sort | expand -t 10
@@ -58,6 +58,9 @@ claims: $(VENV)/dev.stamp   ## which test shows which claim of the ledger
 
 data: $(VENV)/dev.stamp   ## make the stored digits and the corpus of this book again
 	$(BIN)/python -m tests.make_data
+
+sweeps: $(VENV)/dev.stamp   ## run the stored training runs again (ARGS='NAME --backend dask' for some, elsewhere)
+	$(BIN)/python -m trainlab.sweeps $(ARGS)
 
 lock:           ## pin the requirements again (UPGRADE=--upgrade for newer ones)
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import subprocess
+import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -252,6 +253,33 @@ def test_every_explorer_stands_on_a_page():
 
     missing = sorted(set(registry()) - _shown_explorers())
     assert missing == [], f"explorers that no page shows: {', '.join(missing)}"
+
+
+# Sources: none stands in the bibliography for decoration.
+
+ENTRY = re.compile(r"^@\w+\{([\w-]+),(.*?)^\}", re.MULTILINE | re.DOTALL)
+CITED = re.compile(r"\{footcite:[pt]\}`([^`]*)`")
+
+
+def _plain(text: str) -> str:
+    """Return lower-case letters without accents, with single spaces."""
+    letters = unicodedata.normalize("NFKD", re.sub(r"\s+", " ", text)).lower()
+    return "".join(c for c in letters if not unicodedata.combining(c))
+
+
+def test_every_source_is_cited():
+    """On a page, or by author and year in a docstring of the library."""
+    keys = {k.strip() for page in PAGES for m in CITED.findall(page.read_text("utf-8"))
+            for k in m.split(",")}  # fmt: skip
+    library = _plain("\n".join(p.read_text("utf-8") for p in MODULES))
+    missing = []
+    for key, fields in ENTRY.findall((BOOK / "references.bib").read_text("utf-8")):
+        author = re.search(r"author = \{+(.*?)(?:,| and |\})", fields)[1]
+        year = re.search(r"year = \{(\d+)", fields)[1]
+        named = re.search(rf"{re.escape(_plain(author))}\b.{{0,90}}{year}", library)
+        if key not in keys and not named:
+            missing.append(key)
+    assert missing == [], f"sources that nothing cites: {', '.join(missing)}"
 
 
 # What is installed is pinned, and what is said can be done.

@@ -48,7 +48,7 @@ def clean_text(text: str) -> str:
 
     References
     ----------
-    Unicode Standard Annex 15, Unicode Normalization Forms.
+    Unicode Consortium (2025), Unicode Normalization Forms, Unicode Standard Annex 15.
 
     Examples
     --------
