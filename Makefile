@@ -4,6 +4,7 @@ PORT   ?= 0
 VENV   := .venv
 BIN    := $(VENV)/bin
 BINDER := .venv-binder
+LITE   := .venv-lite
 SITE   := _build/html
 HOUSE  := _config.yml _toc.yml requirements.txt pyproject.toml
 BOOK   := $(BIN)/jupyter-book build .
@@ -77,11 +78,27 @@ clean:          ## remove what was built (the packages in .venv stay)
 
 # Pages that changed are built again, after a change of the library all that run; of the house, all.
 # A failed build leaves no environment behind: its warnings would not be seen a second time.
-# Python for the browser comes with the book where it can be had, and is looked for again otherwise.
-_build/book.stamp: $(VENV)/book.stamp $(HOUSE) $(shell find book lib -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
-	@$(BIN)/python -m explorables.runtime .runtime || true
-	$(BOOK) -W -n --keep-going $(if $(filter-out book/%.md lib/%,$?),--all) \
+_build/book.stamp: $(VENV)/book.stamp .runtime/stamp .lite/stamp $(HOUSE) $(shell find book lib -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+	$(BOOK) -W -n --keep-going $(if $(filter-out book/%.md lib/% .runtime/% .lite/%,$?),--all) \
 	  || { code=$$?; rm -rf _build/.doctrees; exit $$code; }
+	@touch $@
+
+# Python for the browser, and JupyterLite on it: in the book where they can be had. Where not, the
+# stamp is older than anything: the next call tries again, and no page is built again for it.
+.runtime/stamp: lib/explorables/runtime.py lib/explorables/compile_runtime.mjs $(VENV)/book.stamp
+	@mkdir -p .runtime
+	@$(BIN)/python -m explorables.runtime .runtime && touch $@ || touch -t 198001010000 $@
+
+.lite/stamp: $(wildcard lite/*) .runtime/stamp
+	@rm -rf .lite && mkdir .lite
+	@echo 'Collecting JupyterLite, for notebooks in the browser.'
+	@{ $(MAKE) -s $(LITE)/stamp && lite/build $(BIN)/python $(LITE)/bin/jupyter; } > .lite/log 2>&1 && touch $@ \
+	  || { echo 'The book is built without notebooks in the browser; .lite/log says why.'; \
+	       rm -rf .lite/site; touch -t 198001010000 $@; }
+
+$(LITE)/stamp: lite/requirements.txt
+	$(PYTHON) -m venv $(LITE)
+	$(LITE)/bin/python -m pip install --quiet --no-deps --requirement lite/requirements.txt
 	@touch $@
 
 $(VENV)/book.stamp: requirements.txt pyproject.toml

@@ -301,6 +301,7 @@ def _pins(name: str) -> dict[str, str]:
 def test_requirements_are_pinned_and_agree():
     book, dev = _pins("requirements.txt"), _pins("requirements-dev.txt")
     assert {package: dev.get(package) for package in book} == book
+    assert "jupyterlite-core" in _pins("lite/requirements.txt")
 
 
 def test_requirements_cover_what_pyproject_asks_for():

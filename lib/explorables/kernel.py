@@ -66,7 +66,9 @@ def _widget(control: Control) -> Any:
     common: dict[str, Any] = {"description": control.label, "style": style}
     options = [(control.text(v), v) for v in control.values]
     if isinstance(control, Steps):
-        return w.SelectionSlider(options=options, value=control.default, **common)
+        # A long label stands above the track, instead of squeezing it to nothing.
+        layout = w.Layout(width="32em", max_width="100%", height="auto", flex_flow="row wrap")
+        return w.SelectionSlider(options=options, value=control.default, layout=layout, **common)
     if isinstance(control, Choice):
         return w.Dropdown(options=options, value=control.default, **common)
     if isinstance(control, Toggle):

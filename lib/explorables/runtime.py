@@ -1,9 +1,10 @@
 """Get the Python that computes in the reader's browser: Pyodide, NumPy, matplotlib.
 
-``python -m explorables.runtime FOLDER`` collects the files in a folder, where they stay. Each
-file is tried from several sources in turn and checked against its sha256 hash: those of Pyodide's
-core stand here, those of the packages in Pyodide's own lock file. What is there already and whole
-is not fetched again; a download that broke off goes on where it stopped.
+``python -m explorables.runtime FOLDER`` collects the files in a folder, where they stay; further
+packages of Pyodide may be named after it. Each file is tried from several sources in turn and
+checked against its sha256 hash: those of Pyodide's core stand here, those of the packages in
+Pyodide's own lock file. What is there already and whole is not fetched again; a download that broke
+off goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ __all__ = [
     "files",
     "install",
     "main",
+    "megabytes",
 ]
 
 VERSION = "0.27.7"
@@ -65,38 +67,39 @@ class RuntimeMissingError(RuntimeError):
     """Files that no source gave; says which, and what each source answered."""
 
 
-def needed(lock: dict[str, Any]) -> dict[str, str]:
-    """Return package -> file name of all packages that `WANTED` needs, in the order of loading."""
+def needed(lock: dict[str, Any], wanted: Sequence[str] = WANTED) -> dict[str, str]:
+    """Return package -> file name of all that some packages need, in the order of loading."""
     order: dict[str, str] = {}
 
     def walk(name: str) -> None:
-        if name in UNUSED or name in order:
+        key = name.replace("_", "-")  # dependencies are spelled either way
+        if key in UNUSED or key in order:
             return
-        for other in lock["packages"][name]["depends"]:
+        for other in lock["packages"][key]["depends"]:
             walk(other)
-        order[name] = lock["packages"][name]["file_name"]
+        order[key] = lock["packages"][key]["file_name"]
 
-    for name in WANTED:
+    for name in wanted:
         walk(name)
     return order
 
 
-def files(lock: dict[str, Any]) -> dict[str, str]:
-    """Return file name -> sha256 of everything the runtime consists of."""
+def files(lock: dict[str, Any], wanted: Sequence[str] = WANTED) -> dict[str, str]:
+    """Return file name -> sha256 of everything a runtime with these packages consists of."""
     hashes = {p["file_name"]: p["sha256"] for p in lock["packages"].values()}
-    return CORE | {name: hashes[name] for name in needed(lock).values()}
+    return CORE | {name: hashes[name] for name in needed(lock, wanted).values()}
 
 
 def _whole(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
-def complete(folder: Path) -> bool:
+def complete(folder: Path, wanted: Sequence[str] = WANTED) -> bool:
     """Tell whether a folder holds every file of the runtime, unaltered."""
     lock = folder / LOCK
     return _whole(lock, CORE[LOCK]) and all(
         _whole(folder / name, digest)
-        for name, digest in files(json.loads(lock.read_text())).items()
+        for name, digest in files(json.loads(lock.read_text()), wanted).items()
     )
 
 
@@ -206,13 +209,17 @@ def _fetch(wanted: dict[str, str], folder: Path, say: Callable[[str], None]) -> 
         )
 
 
-def collect(folder: Path, *, say: Callable[[str], None] = print) -> dict[str, str]:
+def collect(
+    folder: Path, wanted: Sequence[str] = WANTED, *, say: Callable[[str], None] = print
+) -> dict[str, str]:
     """Bring all files of the runtime together.
 
     Parameters
     ----------
     folder : Path
         Where they are and stay; made if it is not there.
+    wanted : sequence of str
+        Packages of Pyodide; what they need comes with them.
     say : callable
         Gets a line about each step.
 
@@ -228,9 +235,9 @@ def collect(folder: Path, *, say: Callable[[str], None] = print) -> dict[str, st
     """
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(CORE, folder, say)
-    wanted = files(json.loads((folder / LOCK).read_text(encoding="utf-8")))
-    _fetch(wanted, folder, say)
-    return wanted
+    found = files(json.loads((folder / LOCK).read_text(encoding="utf-8")), wanted)
+    _fetch(found, folder, say)
+    return found
 
 
 def compile_modules(folder: Path, *, say: Callable[[str], None] = print) -> None:
@@ -298,6 +305,14 @@ def install(folder: Path, static: Path, packages: list[Path]) -> int:
     return sum(map(len, content.values()))
 
 
+def megabytes(static: Path) -> tuple[int, int]:
+    """Return what a page loads: for an explorer without a figure, and for one with figures."""
+    manifest = json.loads((static / MANIFEST).read_text(encoding="utf-8"))
+    groups = ("core", "numpy", "own", "matplotlib")
+    sizes = [sum(manifest["files"][name]["size"] for name in manifest[g]) for g in groups]
+    return round(sum(sizes[:3]) / 1e6), round(sum(sizes) / 1e6)
+
+
 def _described(data: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(data)
     integrity = "sha256-" + base64.b64encode(digest.digest()).decode()  # as browsers check it
@@ -310,7 +325,7 @@ def _zipped(packages: list[Path]) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in packages:
             for path in sorted(package.rglob("*")):
-                if path.is_file() and path.suffix not in (".pyc", ".js", ".css"):
+                if path.is_file() and path.suffix not in (".pyc", ".js"):
                     name = path.relative_to(package.parent).as_posix()
                     archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return out.getvalue()
@@ -319,17 +334,18 @@ def _zipped(packages: list[Path]) -> bytes:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code says whether the runtime is complete."""
     given = sys.argv[1:] if arguments is None else arguments
-    if len(given) != 1:
-        print("usage: python -m explorables.runtime FOLDER", file=sys.stderr)
+    if not given:
+        print("usage: python -m explorables.runtime FOLDER [PACKAGE ...]", file=sys.stderr)
         return 2
+    folder = Path(given[0])
     try:
-        got = collect(Path(given[0]))
-        compile_modules(Path(given[0]))
+        got = collect(folder, (*WANTED, *given[1:]))
+        compile_modules(folder)
     except RuntimeMissingError as error:
         print(f"No Python in the browser: {error}.", file=sys.stderr)
         return 1
-    size = sum((Path(given[0]) / name).stat().st_size for name in got)
-    print(f"Python for the browser: {len(got)} files, {size / 1e6:.1f} MB, in {given[0]}")
+    size = sum((folder / name).stat().st_size for name in got)
+    print(f"Python for the browser: {len(got)} files, {size / 1e6:.1f} MB, in {folder}")
     return 0
 
 

@@ -84,9 +84,10 @@ class StatesCollector(EnvironmentCollector):
 def _add_assets(app: Sphinx, pagename: str, _template: str, _context: Any, _tree: Any) -> None:
     if pagename in _written(app.env):
         # Not deferred: figures come to life while the rest of a long page is still read.
-        offer: dict[str, Any] = (
-            {"data-runtime": runtime.MANIFEST} if app.config.explorables_runtime else {}
-        )
+        offer: dict[str, Any] = {}
+        if app.config.explorables_runtime:
+            sizes = runtime.megabytes(Path(app.outdir) / "_static")
+            offer = {"data-runtime": runtime.MANIFEST, "data-megabytes": "{} {}".format(*sizes)}
         app.add_js_file("explorables.js", loading_method="async", fetchpriority="high", **offer)
 
 
@@ -100,8 +101,9 @@ def _folder(app: Sphinx) -> Path:
     return Path(app.srcdir) / str(app.config.explorables_runtime)
 
 
-def _write_runtime(app: Sphinx, exception: Exception | None) -> None:
-    if exception is not None or app.builder.format != "html":
+def _write_runtime(app: Sphinx) -> None:
+    # Before the pages, which say how large it is.
+    if app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"
     if not app.config.explorables_runtime:
@@ -153,12 +155,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _register_static)
     app.connect("config-inited", _find_runtime)
     app.connect("builder-inited", _write_palette)
+    app.connect("builder-inited", _write_runtime)
     app.add_env_collector(StatesCollector)
     app.connect("html-page-context", _add_assets)
     app.add_config_value("explorables_runtime", "", "html")
     app.add_config_value("explorables_packages", [], "html")
     app.connect("build-finished", _write_files)
-    app.connect("build-finished", _write_runtime)
     app.add_css_file("explorables-palette.css")
     app.add_css_file("explorables.css")
     return {

@@ -79,6 +79,19 @@ def test_corner_states_are_those_computed_ahead(open_page, page_name):
                 assert_alike(ahead, live)
 
 
+@pytest.mark.parametrize(("page_name", "name"), [BITS, WAVES])
+def test_button_says_how_much_is_loaded(open_page, page_name, name):
+    page = open_page(page_name)
+    figure = figure_on(page, name)
+    said = re.search(r"about (\d+) MB", figure.locator("[data-action=live]").inner_text())
+    assert said
+    go_live(figure)
+    loaded = "performance.getEntriesByType('resource').map(r => new URL(r.name).pathname)"
+    paths = {SITE / path.lstrip("/") for path in page.workers[0].evaluate(loaded)}
+    measured = sum(path.stat().st_size for path in paths if "runtime" in path.parts) / 1e6
+    assert abs(measured - int(said[1])) < 0.6
+
+
 # What only Python can compute.
 
 

@@ -155,6 +155,17 @@ def test_page_can_be_taken_along(site, page):
     assert all(not c.outputs for c in codes)
     assert "%pip install" in codes[0].source
     assert len(codes) == 1 + source.count("```{code-cell}")
+    # Its prose quotes values as the page does; an expression in backticks is an example.
+    assert not any(re.search(r"(?<!`)\{eval\}`", c.source) for c in notebook.cells)
+
+
+def test_notebook_quotes_the_values_of_the_page(site):
+    name = "book/signal/initialization"
+    text = (site / "_sources" / f"{name}.ipynb").read_text(encoding="utf-8")
+    quoted = re.search(r"is (\S+) after 10 layers", text)
+    shown = re.sub(r"</?span[^>]*>", "", read(site, f"{name}.html"))
+    assert quoted
+    assert f"is {quoted[1]} after 10 layers" in shown
 
 
 @each_page

@@ -42,7 +42,11 @@ def lab(python, tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
     copy = home / "repository"
     shutil.copytree(
-        ROOT, copy, ignore=shutil.ignore_patterns("_build", ".venv*", ".git", "__pycache__")
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(
+            "_build", ".venv*", ".git", ".lite", ".runtime", "__pycache__"
+        ),
     )
     environment = {
         **{k: v for k, v in os.environ.items() if k not in ("EXPLORABLES_HOST", "PYTHONPATH")},

@@ -8,7 +8,8 @@
   "use strict";
 
   const base = document.currentScript.src.replace(/[^/]*$/, "");
-  const runtime = document.currentScript.dataset.runtime; // where the list of its files is, if it is there
+  // Where the list of its files is, if it is there; how much it is without and with figures.
+  const { runtime, megabytes } = document.currentScript.dataset;
   const waiting = new Map(); // explorer name -> what to do with its states
 
   function receive(name, payload) {
@@ -215,6 +216,8 @@
       this.trouble = this.figure.querySelector(".explorer-trouble");
       this.figure.querySelectorAll("[data-live-only], [data-action=live]").forEach((e) => { e.hidden = false; });
       this.figure.querySelectorAll(".explorer-note").forEach((e) => { e.hidden = true; });
+      const size = megabytes.split(" ")[Number(this.needsFigure())];
+      this.button.textContent += ` (loads about ${size} MB)`;
       const warm = () => python.start(this.needsFigure());
       this.button.addEventListener("pointerenter", warm);
       this.button.addEventListener("focus", warm);
@@ -324,10 +327,10 @@
         const bar = explorer.progress.querySelector("progress");
         bar.max = message.total || 1;
         bar.value = message.loaded;
-        const megabytes = (n) => (n / 1e6).toFixed(1);
+        const inMegabytes = (n) => (n / 1e6).toFixed(1);
         const step = explorer.progress.querySelector("span");
         if (step.textContent !== message.step) step.textContent = message.step;
-        explorer.progress.querySelector("small").textContent = `${megabytes(message.loaded)} of ${megabytes(message.total)} MB`;
+        explorer.progress.querySelector("small").textContent = `${inMegabytes(message.loaded)} of ${inMegabytes(message.total)} MB`;
       });
     },
   };
