@@ -11,8 +11,9 @@ apart, in all optimizers here:
 * `weight_decay` shrinks the weights beside the gradient step, by ``lr · weight_decay``. PyTorch's
   and optax's AdamW are this.
 
-``xxx_init(params)`` gives the state, ``xxx_update(grads, state, params, lr=...)`` the updates and
-the next state. Updates are *added* to the parameters, by `trainlab.optimizers.apply_updates`.
+Of each optimizer, as of Adam, ``adam_init(params)`` gives the state, and
+``adam_update(grads, state, params, lr=...)`` the updates and the next state. Updates are *added* to
+the parameters, by `trainlab.optimizers.apply_updates`.
 """
 
 from __future__ import annotations

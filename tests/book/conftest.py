@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.sites import Faults, served
 
-SITE = Path(__file__).parents[2] / "_build" / "html"
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def house():
+    """Import a module of the book's own extension by its name."""
+
+    def imported(name: str):
+        folder = str(ROOT / "book" / "_ext")
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module(f"house.{name}")
+        finally:
+            sys.path.remove(folder)
+
+    return imported
 
 
 @pytest.fixture(scope="session")

@@ -3,23 +3,15 @@
 import importlib
 import multiprocessing
 import os
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-EXTENSIONS = Path(__file__).parents[2] / "book" / "_ext"
-
 
 @pytest.fixture(scope="module")
-def katex():
+def katex(house):
     """Sphinx's KaTeX as the book uses it."""
-    sys.path.insert(0, str(EXTENSIONS))
-    try:
-        importlib.import_module("house.mathematics").setup(SimpleNamespace(connect=print))
-    finally:
-        sys.path.remove(str(EXTENSIONS))
+    house("mathematics").setup(SimpleNamespace(connect=print))
     return importlib.import_module("sphinxcontrib.katex")
 
 
@@ -58,9 +50,9 @@ def test_a_worker_has_its_own_renderer_and_takes_it_along(katex):
     assert katex.render_latex(r"\sigma^2") == expected
 
 
-def test_a_renderer_that_nobody_reached_is_ended(katex, monkeypatch):
-    house = sys.modules["house.mathematics"]
-    real, refused = house._start, []
+def test_a_renderer_that_nobody_reached_is_ended(katex, house, monkeypatch):
+    mathematics = house("mathematics")
+    real, refused = mathematics._start, []
 
     def refuse_once():
         server = real()
@@ -69,7 +61,7 @@ def test_a_renderer_that_nobody_reached_is_ended(katex, monkeypatch):
             raise ConnectionRefusedError
         return server
 
-    monkeypatch.setattr(house, "_start", refuse_once)
+    monkeypatch.setattr(mathematics, "_start", refuse_once)
     server = katex.KaTeXServer.start()
     assert refused[0].poll() is not None
     assert server.process.poll() is None

@@ -7,7 +7,9 @@ from pathlib import Path
 def fingerprint(root):
     """Hash of everything besides its own text that the output of a page depends on."""
     digest = hashlib.sha256()
-    files = sorted(p for p in (root / "lib").rglob("*") if p.suffix in (".py", ".js", ".css"))
+    # Data too: prose quotes stored training runs. Not what Python and pip leave there.
+    kept = (p for p in (root / "lib").rglob("*") if p.is_file() and p.suffix != ".pyc")
+    files = sorted(p for p in kept if not p.parent.name.endswith(".egg-info"))
     for path in [*files, root / "requirements.txt"]:
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes() if path.exists() else b"")
