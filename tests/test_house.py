@@ -217,12 +217,14 @@ def test_page_opens_as_a_notebook(path):
 
 
 def test_every_claim_of_the_ledger_has_a_test():
-    missing = [claim for claim in claims.ledger() if claim not in claims.shown()]
+    shown = claims.shown()
+    missing = [claim for claim in claims.ledger() if claim not in shown]
     assert missing == [], f"claims without a test: {', '.join(missing)}"
 
 
 def test_no_test_shows_a_claim_that_is_not_in_the_ledger():
-    unknown = {c: tests for c, tests in claims.shown().items() if c not in claims.ledger()}
+    rows = claims.ledger()
+    unknown = {c: tests for c, tests in claims.shown().items() if c not in rows}
     assert unknown == {}
 
 
