@@ -183,7 +183,7 @@ def correlation_by_layer(
     *,
     activation: str | Activation,
     weight_variance: float,
-    cosine: float,
+    cosine: Any,
     bias_variance: float = 0.0,
     input_moment: float = 1.0,
 ) -> Array:
@@ -197,8 +197,8 @@ def correlation_by_layer(
         A name in `trainlab.activations.ACTIVATIONS`, or a function and its derivative.
     weight_variance : float
         σw² = fan_in · Var(W), > 0.
-    cosine : float
-        Between the inputs, in [-1, 1].
+    cosine : float or array
+        Between the two inputs, or those of several pairs, in [-1, 1].
     bias_variance : float, default 0
         σb², >= 0.
     input_moment : float
@@ -206,8 +206,9 @@ def correlation_by_layer(
 
     Returns
     -------
-    array of shape (L + 1,)
-        The cosine, and the correlation of the pre-activations z_l for l = 1 … L.
+    array of shape (..., L + 1)
+        The cosine, and the correlation of the pre-activations z_l for l = 1 … L. The leading axes
+        are those of `cosine`.
 
     Raises
     ------
@@ -227,7 +228,8 @@ def correlation_by_layer(
     bias = _checks.real(bias_variance, "bias_variance", low=0)
     pair = _pair(activation)
     moment = _checks.real(input_moment, "input_moment", low=0, closed="neither")
-    by_layer = [_checks.real(cosine, "cosine", low=-1, high=1)]
+    by_layer = [_checks.array(cosine, "cosine").astype(np.float64)]
+    _checks.real(float(np.abs(by_layer[0]).max()), "size of cosine", high=1.0)
     q = weight * moment + bias
     by_layer.append((weight * moment * by_layer[0] + bias) / q)
     setting: dict[str, Any] = {
@@ -236,9 +238,9 @@ def correlation_by_layer(
         "bias_variance": bias,
     }
     for _ in range(depth - 1):
-        by_layer.append(float(correlation_map(by_layer[-1], q=q, **setting)))
+        by_layer.append(correlation_map(by_layer[-1], q=q, **setting))
         q = float(length_map(q, **setting))
-    return np.array(by_layer)
+    return np.stack(by_layer, axis=-1)
 
 
 def log_moment_std(

@@ -41,17 +41,6 @@ class Data:
     measured: Array  # (DEPTH + 1,), in the same network
 
 
-@lru_cache(maxsize=256)
-def _theory(activation: str, weight_variance: float, bias_variance: float, cosine: float) -> Array:
-    return correlation_by_layer(
-        DEPTH,
-        activation=activation,
-        weight_variance=weight_variance,
-        bias_variance=bias_variance,
-        cosine=cosine,
-    )
-
-
 @lru_cache(maxsize=8)
 def _edge(activation: str, bias_variance: float) -> float:
     return critical_variance(activation=activation, low=0.4, high=5.0, bias_variance=bias_variance)
@@ -104,7 +93,13 @@ def _compute(activation: str, weight_variance: float, bias_variance: float) -> D
     return Data(
         *setting,
         _edge(activation, bias_variance),
-        np.array([_theory(*setting, c) for c in STARTS]),
+        correlation_by_layer(
+            DEPTH,
+            activation=activation,
+            weight_variance=weight_variance,
+            bias_variance=bias_variance,
+            cosine=STARTS,
+        ),
         simulated,
         signal.backward,
         measured,
