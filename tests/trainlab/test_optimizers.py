@@ -109,7 +109,9 @@ OPTAX = [
 
 
 @pytest.mark.referee
-@pytest.mark.parametrize(("name", "options", "make"), OPTAX, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("name", "options", "make"), OPTAX, ids=lambda v: "optax" if callable(v) else str(v)[:40]
+)
 def test_fifty_steps_as_in_optax(name, options, make):
     import optax
 
