@@ -32,7 +32,7 @@ lab: $(BINDER)/stamp   ## open the pages as notebooks in JupyterLab, as Binder d
 
 test: $(VENV)/dev.stamp $(BINDER)/stamp book   ## run every test (ARGS='-k dropout' for some)
 	@$(BIN)/python -m tests.browser_setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: $(VENV)/dev.stamp   ## style, types and spelling
 	$(BIN)/ruff check .

@@ -79,7 +79,7 @@ def in_the_browser() -> Iterator[Row]:
             times += figure.evaluate(CHANGES)
             window.close()
         for page in dict(PLACES):
-            for _ in range(5):
+            for _ in range(3):
                 context = browser.new_context()  # nothing cached
                 window = context.new_page()
                 window.add_init_script(FIRST_CONTROL)
@@ -168,7 +168,7 @@ def build() -> Iterator[Row]:
             subprocess.run(command, cwd=copy, check=True, capture_output=True)
             return time.perf_counter() - start
 
-        yield "cold build of the book (one run)", timed(), 90, "s"
+        yield "cold build of the book (one run)", timed(), 300, "s"
         page = copy / "book/signal/normalization.md"
         page.write_text(page.read_text(encoding="utf-8") + "\nEdited.\n", encoding="utf-8")
         yield "build after one page was edited (one run)", timed(), 15, "s"

@@ -252,7 +252,7 @@ def clip_by_norm(
 
     Notes
     -----
-    Large tensors shrink and small ones do not, so the gradient of all parameters turns:
+    Tensors with long gradients shrink and others do not, so that the gradient of all turns:
     `clip_by_global_norm` is the standard. The name is TensorFlow's; PyTorch has it by calling
     ``clip_grad_norm_`` once for each parameter.
 

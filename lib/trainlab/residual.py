@@ -17,7 +17,8 @@ Post-LN                norm(x + branch(x))             1
 zero gain (ReZero)     x + gain · branch(x), gain 0    1
 =====================  ==============================  ==============================
 
-`stack_profile` measures this for any block; `relu_stack_profile` for random ReLU branches.
+`stack_profile` measures this for any block; `relu_stack_profile` for random ReLU branches, for
+which `relu_stack_theory` has the closed forms.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ __all__ = [
     "post_norm_block",
     "pre_norm_block",
     "relu_stack_profile",
+    "relu_stack_theory",
     "residual_block",
     "rezero_block",
     "stack_profile",
@@ -417,3 +419,72 @@ def relu_stack_profile(
         cotangent=rng.standard_normal((batch_size, width)),
         last=layer_norm if kind == "pre" else None,
     )
+
+
+def relu_stack_theory(
+    kind: str, depth: int, *, width: int = 256, batch_size: int = 64
+) -> StackProfile:
+    """Give what `relu_stack_profile` approaches in wide layers, in closed form.
+
+    Parameters
+    ----------
+    kind : {"plain", "residual", "scaled", "pre", "post", "rezero"}
+        The block.
+    depth : int
+        Blocks L, >= 1.
+    width, batch_size : int
+        Features, >= 2, and examples, >= 1: the norms of the weights' gradients grow with both.
+
+    Returns
+    -------
+    StackProfile
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is out of range.
+
+    Notes
+    -----
+    With q_l the variance of the stream, E[g_l²] the gradient with respect to it, and G_l the
+    squared gradient of a weight, relative to a plain layer:
+
+    ==========  ============  ============  ==============  ==================
+    block       q_l           cosine        E[g_l²]         G_l
+    ==========  ============  ============  ==============  ==================
+    plain       1             0 for l > 0   1               1
+    residual    2ˡ            1/√q_l        2ᴸ⁻ˡ            2ᴸ⁻¹
+    scaled      (1 + 1/L)ˡ    1/√q_l        (1 + 1/L)ᴸ⁻ˡ    (1 + 1/L)ᴸ⁻¹ / L
+    Pre-LN      1 + l         1/√q_l        1 / (1 + l)     1 / (1 + l)
+    Post-LN     1             2^(-l/2)      1               1/2
+    zero gain   1             1             1               0
+    ==========  ============  ============  ==============  ==================
+
+    Examples
+    --------
+    >>> relu_stack_theory("pre", 3).gradient.round(3)
+    array([1.   , 0.5  , 0.333, 0.25 ])
+    >>> ratio = [relu_stack_theory(k, 15).param_gradient[-1] for k in ("post", "pre")]
+    >>> float((ratio[0] / ratio[1]).round(3))  # √((1 + 15) / 2)
+    2.828
+    """
+    kind = _checks.one_of(kind, "kind", KINDS)
+    depth = _checks.integer(depth, "depth", low=1)
+    width = _checks.integer(width, "width", low=2)
+    batch_size = _checks.integer(batch_size, "batch_size", low=1)
+    layer = np.arange(depth + 1.0)
+    one = np.ones(depth + 1)
+    growth = {"residual": 2.0, "scaled": 1 + 1 / depth}.get(kind, 1.0)
+    q = 1 + layer if kind == "pre" else growth**layer
+    gradient = 1 / q if kind == "pre" else growth ** (depth - layer)
+    cosine = {"plain": np.where(layer == 0, 1.0, 0.0), "post": 2 ** (-layer / 2), "rezero": one}
+    weight = {
+        "residual": one * growth ** (depth - 1),
+        "scaled": one * growth ** (depth - 1) / depth,
+        "pre": gradient,
+        "post": one / 2,
+        "rezero": 0 * one,
+    }.get(kind, one)
+    # A weight's gradient sums batch_size products of a gradient and of relu(h), E[relu(h)²] = 1/2.
+    norms = np.sqrt(weight[1:] * batch_size * width**2 / 2)
+    return StackProfile(q, cosine.get(kind, 1 / np.sqrt(q)), gradient, norms)

@@ -20,8 +20,11 @@ from trainlab.accumulation import (
     example_weights,
     micro_batches,
 )
+from trainlab.adaptive_optimizers import adam_init, adam_update
 from trainlab.clipping import clip_by_global_norm
 from trainlab.differentiation import value_and_grad
+from trainlab.formats import BF16
+from trainlab.summation import running_sum
 from trainlab.trees import tree_leaves
 
 EXACT = 1e-12  # the same sums in another order
@@ -144,6 +147,28 @@ def test_the_sum_is_k_times_too_large_and_times_k_is_k_squared(k):
     assert_close(np.linalg.norm(k * total) / np.linalg.norm(whole), float(k * k))
     equal = accumulated_value_and_grad(squared_error, size=32 // k, weight=lambda batch: 1.0)
     assert_close(flat(equal(params, batch)[1]), whole, rtol=EXACT)
+
+
+@pytest.mark.claim("ACC-01")
+def test_adam_hides_a_factor_but_an_added_penalty_does_not():
+    r = rng(3)
+    params, grads = r.standard_normal(5), r.standard_normal((4, 5))
+
+    def steps(factor, eps, l2=0.0):
+        state, out = adam_init(params), []
+        for g in grads:
+            update, state = adam_update(factor * g, state, params, lr=0.1, eps=eps, l2=l2)
+            out.append(update)
+        return np.array(out)
+
+    assert_close(steps(16.0, 16e-8), steps(1.0, 1e-8))  # k·g with k·ε is g with ε
+    assert_close(steps(16.0, 1e-8), steps(1.0, 1e-8), rtol=1e-5)  # what ε is worth here
+    assert np.abs(steps(16.0, 1e-8, l2=0.5) - steps(1.0, 1e-8, l2=0.5)).max() > 1e-3
+
+
+@pytest.mark.claim("ACC-01")
+def test_a_sum_in_bf16_stalls_at_a_quarter():
+    assert running_sum(np.full(1024, 1 / 1024), BF16)[-1] == 0.25
 
 
 @pytest.mark.claim("ACC-02")

@@ -14,6 +14,7 @@ from tests.trainlab.closeness import assert_close
 from trainlab import _losses
 from trainlab import classification as C
 from trainlab.differentiation import check_grad, value_and_grad, vjp
+from trainlab.softmax import softmax as trainlab_softmax
 
 LOGITS = np.log([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.25, 0.25, 0.5]])
 TARGETS = np.array([0, 1, 0, 2])
@@ -573,6 +574,14 @@ def test_probabilities_instead_of_logits_apply_softmax_twice():
     p = np.array([[0.7, 0.2, 0.1]])
     assert_close(C.cross_entropy(p, np.array([0])).round(3), 0.768)
     assert_close(C.cross_entropy(np.log(p), np.array([0])).round(3), 0.357)
+    # even certainty that is right has a loss
+    for k in (3, 1000):
+        assert_close(C.cross_entropy(np.eye(k)[0], 0), math.log(1 + (k - 1) / math.e))
+    # and the gradient of a wrong answer vanishes
+    wrong = np.array([-8.0, 4.0, 0.0])
+    once = gradient(C.cross_entropy, wrong, targets=np.array(0))[0]
+    twice = gradient(lambda z: C.cross_entropy(trainlab_softmax(z), 0), wrong)[0]
+    assert np.abs(twice).max() < 0.01 < 0.99 < np.abs(once).max()
 
 
 @pytest.mark.claim("CE-11")
@@ -631,3 +640,42 @@ def test_a_loss_that_overflows_is_refused_by_name():
         C.binary_cross_entropy_with_logits(np.array([-1e308]), np.ones(1), pos_weight=1e10)
     with pytest.raises(ValueError, match="loss must be finite"):  # each fits, their sum does not
         C.cross_entropy(np.array([[1e308, 0.0]] * 2), np.array([1, 1]), reduction="sum")
+
+
+# --- explorers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.claim("CE-09")
+@pytest.mark.parametrize(("name", "dtype"), [("FP64", np.float64), ("FP16", np.float16)])
+def test_the_explorer_of_stability_breaks_where_numpy_does(name, dtype):
+    from trainlab.explorers.classification import stability
+
+    for size in stability.controls[1].values:
+        data = stability.run(format=name, size=size)
+        z = np.array([size, 0, 0], dtype)
+        with np.errstate(all="ignore"):
+            for way, shifted in (("naive", z), ("shifted", z - z.max())):
+                e = np.exp(shifted)
+                losses = -np.log(e / e.sum())
+                found = (data.ways[way].right, data.ways[way].wrong)
+                # a rounding of FP16 may fall on the other side; its exp and log are not ours
+                np.testing.assert_allclose(
+                    found, losses[:2].astype(float), rtol=0.02 if name == "FP16" else 1e-12,
+                    atol=2e-3 if name == "FP16" else 1e-15,
+                )  # fmt: skip
+        direct = data.ways["direct"]
+        assert math.isfinite(direct.right)
+        assert abs(direct.wrong - data.wrong) <= 0.01 * data.wrong
+
+
+def test_the_explorer_of_overconfidence_keeps_the_answers_and_repairs_the_loss():
+    from trainlab.explorers.classification import overconfidence
+
+    late, hot = overconfidence.run(steps=2000), overconfidence.run(steps=2000, temperature=4.0)
+    early = overconfidence.run(steps=20)
+    assert late.accuracy == hot.accuracy
+    assert late.loss > 2.5 * early.loss
+    assert 0.03 < early.accuracy - late.accuracy < 0.06
+    assert hot.loss < 1.2 * early.loss
+    assert hot.error < 0.05 < 0.2 < late.error
+    assert abs(late.fitted - 4.18) < 0.01

@@ -18,6 +18,8 @@ from trainlab.clipping import (
     clip_per_example,
     global_norm,
 )
+from trainlab.differentiation import vjp
+from trainlab.recurrent import recurrent_unit
 from trainlab.trees import tree_leaves
 
 
@@ -245,6 +247,27 @@ def test_a_threshold_belongs_to_a_loss():
     for scale, clipped in ((1, 0.0), (32, 1.0)):
         norms = [clip_by_global_norm(scale * g, max_norm=1.0)[1] for g in means]
         assert np.mean(np.array(norms) > 1.0) == clipped
+
+
+def test_clipping_saves_descent_beside_the_cliff_of_a_recurrent_unit():
+    """Experiment of Pascanu et al. (2013): without clipping one step throws the weights away."""
+    start = rng(0).uniform(4.5, 6.0, 60)
+    start = np.stack([start, -start / 2 + rng(1).uniform(-0.1, 0.4, 60)])
+    share = {}
+    for bound in (math.inf, 0.3):
+        points = start
+        for _ in range(100):
+            h, pullback = vjp(recurrent_unit, *points, steps=20)
+            grads = np.stack(pullback(2 * (h - 0.7)))
+            if bound < math.inf:
+                grads = clip_per_example(grads.T, max_norm=bound)[0].T  # each column is a run
+            points = np.round(points - grads, 6)  # rounding errors do not choose the path
+        moved = np.linalg.norm(points - start, axis=0)
+        share[bound] = np.mean((h - 0.7) ** 2 < 0.01), moved.max()
+    assert share[math.inf][0] < 0.4
+    assert share[math.inf][1] > 50
+    assert share[0.3][0] > 0.9
+    assert share[0.3][1] < 5
 
 
 # --- extreme values ----------------------------------------------------------------------------

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from tests.trainlab.closeness import assert_close
+from trainlab import adaptive_optimizers as A
+from trainlab import batch_size as B
 from trainlab import learning_rate as L
+from trainlab import training as T
+from trainlab.classification import cross_entropy
+from trainlab.datasets import digits
+from trainlab.mlp import mlp, mlp_init
+from trainlab.sweeps import learning_rate_batch_size as S
+from trainlab.sweeps import stored, stored_run
+from trainlab.sweeps._side_by_side import SIZES, train_side_by_side
 
 STEPS = np.arange(40)
 
@@ -219,3 +228,94 @@ def test_warmup_stable_decay_without_rise_or_fall():
     assert_close(f(np.arange(6), decay_steps=4), L.linear(np.arange(6), lr=1.0, steps=4))
     linear = f(np.arange(6), decay_steps=2, shape="linear")
     assert_close(f(np.arange(6), decay_steps=2), linear)
+
+
+# --- what the page shows ----------------------------------------------------------------------
+
+
+def test_range_test_of_a_bowl_is_back_at_its_start_at_a_fixed_multiple_of_the_limit():
+    """Where ∫ ln|1 - u| / u du from 0 is 0 again: at 12.6 / curvature, whatever the length."""
+    u = np.exp(np.linspace(math.log(1e-6), math.log(20), 400_001))
+    area = np.cumsum(np.log(np.abs(1 - u))) * math.log(u[1] / u[0])
+    root = u[np.flatnonzero((area > 0) & (u > 2))[0]]
+    assert_close(root, 12.595, rtol=1e-3)  # a sum of 400 000 terms
+    for steps, band in ((200, 0.06), (1000, 0.015)):  # the last step goes beyond by 12.6^(1/steps)
+        test = T.lr_range_test(
+            lambda w: 5.0 * w * w,
+            np.array(1.0),
+            batches=[()] * steps,
+            steps=steps,
+            smoothing=0.0,
+            stop=1.0001,
+        )
+        assert_close(test.lr[-1] * 10, root, rtol=band)
+        assert_close(T.suggested_lr(test, rule="minimum"), 0.2, rtol=band)
+
+
+@pytest.mark.claim("HP-03")
+def test_adam_makes_its_longest_steps_first():
+    """On pure noise: lr at the first step, then lr · √((1 - b1) / (1 + b1))."""
+    rng, w = np.random.default_rng(0), np.zeros(20_000)
+    state, lengths = A.adam_init(w), []
+    for _ in range(300):
+        updates, state = A.adam_update(rng.standard_normal(w.shape), state, w, lr=1.0)
+        lengths.append(math.sqrt(np.mean(updates**2)))
+    assert_close(lengths[0], 1.0)
+    assert np.all(np.diff(lengths[:10]) < 0)
+    assert_close(np.mean(lengths[100:]), math.sqrt(0.1 / 1.9), rtol=0.02)  # the mean of 1/√v̂
+
+
+@pytest.mark.claim("HP-03")
+def test_warm_up_lets_the_curvature_fall_first():
+    """Stored runs at lr 1.2: the curvature at the start allows 0.23."""
+    runs = {w: stored_run("learning_rate_warmup", lr=1.2, warmup_steps=w) for w in (0, 25, 200)}
+    assert [runs[w]["diverged"] for w in runs] == [5, 5, 0]
+    start, end = runs[200]["sharpness"][0], np.mean(runs[200]["sharpness"][-10:])
+    assert 2 / start < 0.25
+    assert end < start / 3
+    assert 1 < end * 1.2 / 2 < 1.3  # it stays a little above the limit
+    slow = stored_run("learning_rate_warmup", lr=0.4, warmup_steps=0)
+    assert slow["diverged"] == 0
+    assert 2 / start < 0.4
+    # The edge of stability; the curvature hovers about it.
+    assert_close(np.mean(slow["sharpness"][-10:]) * 0.4 / 2, 1.0, rtol=0.05)
+
+
+@pytest.mark.claim("HP-02")
+def test_steps_on_the_digits_follow_the_noise_scale():
+    """The formula, with two numbers fitted, gives the steps at five batch sizes within a third."""
+    for optimizer in S.RATES:
+        least, scale = S.fitted_noise_scale(optimizer)
+        for size in S.STEPS:
+            needed = min(S.to_goal(optimizer, size, i) for i in range(len(S.RATES[optimizer])))
+            expected = B.steps_and_examples(size, noise_scale=scale, min_steps=least).steps
+            assert_close(needed, float(expected), rtol=1 / 3)
+    # Adam can use larger batches than descent.
+    assert S.fitted_noise_scale("adam")[1] > 2 * S.fitted_noise_scale("sgd")[1]
+
+
+def test_every_falling_schedule_beats_the_best_constant_rate_on_the_digits():
+    best = {}
+    for run in stored("learning_rate_schedules"):
+        end = min(losses[-1] for losses in run["validation"])
+        best[run["shape"]] = min(end, best.get(run["shape"], np.inf))
+    constant = best.pop("constant")
+    assert max(best.values()) < 0.8 * constant
+    assert max(best.values()) < 1.5 * min(best.values())
+
+
+def test_networks_side_by_side_are_what_each_would_be_alone():
+    """The stacked training of the sweeps against `trainlab.training.train`."""
+    x, y = digits(part="train")
+    rates = np.array([[0.1, 0.3]] * 5)
+    both = train_side_by_side(rates, seeds=(0, 3), batch_size=8, watched=(0, 5), momentum=0.9)
+    for run, seed in enumerate((0, 3)):
+        rows = T.minibatch_rows(len(y), batch_size=8, steps=5, rng=np.random.default_rng([seed, 1]))
+        done = T.train(
+            lambda params, x, y: cross_entropy(mlp(params, x), y),
+            mlp_init(SIZES, rng=np.random.default_rng(seed)),
+            batches=((x[r], y[r]) for r in rows),
+            lr=float(rates[0, run]),
+            momentum=0.9,
+        )
+        assert_close(both.train[-1, run], float(cross_entropy(mlp(done.params, x), y)), rtol=1e-9)

@@ -11,6 +11,8 @@ from tests.trainlab.closeness import assert_close
 from trainlab import adaptive_optimizers as A
 from trainlab import averaging as V
 from trainlab import optimizers as O
+from trainlab.sweeps import stored
+from trainlab.sweeps.adam_and_decay import DECAYS, NOISE, STEPS
 from trainlab.trees import tree_leaves, tree_map
 
 # Fifty steps multiply rounding errors: what is asked of the referees.
@@ -107,7 +109,9 @@ OPTAX = [
 
 
 @pytest.mark.referee
-@pytest.mark.parametrize(("name", "options", "make"), OPTAX, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("name", "options", "make"), OPTAX, ids=lambda v: "optax" if callable(v) else str(v)[:40]
+)
 def test_fifty_steps_as_in_optax(name, options, make):
     import optax
 
@@ -516,6 +520,36 @@ def test_adamw_without_noise_forgets_its_decay():
     decoupled = run("adamw", start, grad=jitter(1), weight_decay=decay, **long).mean(axis=1)
     assert_close(coupled, [0.91, 0.90], atol=0.04, rtol=0)  # 400 runs
     assert_close(decoupled, [0.909, 0.25], atol=0.04, rtol=0)
+
+
+@pytest.mark.claim("WD-04", "WD-05")
+def test_stored_runs_end_where_theory_says():
+    """Forty runs in pairs of opposite noise: their mean is nearly exact."""
+    ends = {
+        (run["optimizer"], run["decay"], run["curvature"]): dict(
+            zip(NOISE, run["end"], strict=True)
+        )
+        for run in stored("adam_and_decay")
+    }
+    assert_close([ends["adam", 0.1, 0.0][s] for s in (0.1, 1.0, 10.0)], [0.010, 0.609, 0.953],
+                 atol=0.002, rtol=0)  # fmt: skip
+    assert_close([ends["adamw", 0.1, 1.0][s] for s in (1.0, 30.0)], [0.908, 0.249],
+                 atol=0.002, rtol=0)  # fmt: skip
+    for decay in DECAYS:
+        shrunk = 0.001 * decay * STEPS
+        for std in NOISE:
+            free = ends["adam", decay, 0.0][std]
+            if std > decay:  # else the penalty itself is much of the gradient
+                assert_close(free, math.exp(-shrunk / std), atol=0.01, rtol=0)
+            for name in ("sgd", "adamw"):
+                assert_close(ends[name, decay, 0.0][std], math.exp(-shrunk), rtol=0.01)
+            assert_close(ends["sgd", decay, 1.0][std], 1 / (1 + decay), rtol=1e-3)
+            # At σ = 30 Adam has not quite settled.
+            assert_close(ends["adam", decay, 1.0][std], 1 / (1 + decay), rtol=0.01)
+            # AdamW: where (1 - w) / √(σ² + (1 - w)²) falls below λ w.
+            w = np.linspace(0, 1, 100_001)
+            settled = w[np.argmax((1 - w) / np.hypot(std, 1 - w) < decay * w)]
+            assert_close(ends["adamw", decay, 1.0][std], settled, atol=0.003, rtol=0)
 
 
 @pytest.mark.claim("WD-07")

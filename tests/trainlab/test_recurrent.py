@@ -7,7 +7,16 @@ import pytest
 
 from tests.trainlab.closeness import assert_close
 from trainlab.differentiation import check_grad, vjp
-from trainlab.recurrent import LSTMState, gru, gru_init, lstm, lstm_init, rnn, rnn_init
+from trainlab.recurrent import (
+    LSTMState,
+    gru,
+    gru_init,
+    lstm,
+    lstm_init,
+    recurrent_unit,
+    rnn,
+    rnn_init,
+)
 
 jax.config.update("jax_enable_x64", True)
 INITS = {"rnn": rnn_init, "lstm": lstm_init, "gru": gru_init}
@@ -216,3 +225,39 @@ def test_options_reach_the_functions():
         lstm(
             f(rng=rng()), np.zeros((1, 2, 3)), initial=LSTMState(np.zeros((1, 4)), np.zeros((2, 4)))
         )
+
+
+# One unit
+
+
+def test_a_unit_fed_with_its_output():
+    w, b = np.array([6.0, 2.0, 0.0]), np.array([-3.0, 1.0, 0.7])
+    once = 1 / (1 + np.exp(-(w * 0.25 + b)))
+    twice = 1 / (1 + np.exp(-(w * once + b)))
+    assert_close(recurrent_unit(w, b, steps=1, h0=0.25), once)
+    assert_close(recurrent_unit(w, b, steps=2, h0=0.25), twice)
+    # It is the tanh network of one unit: sigmoid(z) = (1 + tanh(z/2)) / 2.
+    params = {
+        "weight_ih": np.zeros((1, 1)),
+        "weight_hh": np.array([[6.0 / 4]]),
+        "bias_ih": np.array([6.0 / 4 - 3.0 / 2]),
+        "bias_hh": np.zeros(1),
+    }
+    _, h = rnn(params, np.zeros((1, 7, 1)), h0=np.array([[2 * 0.25 - 1]]))
+    found = recurrent_unit(w[:1], b[:1], steps=7, h0=0.25)
+    assert_close(found, (1 + h[0]) / 2)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20])
+def test_gradient_of_a_unit(steps):
+    w, b = rng(1).uniform(-3, 5, (2, 4, 3))
+    check_grad(lambda w, b: recurrent_unit(w, b, steps=steps), w, b, rng=rng())
+
+
+def test_the_cliff_of_a_unit_grows_with_the_steps():
+    """On the unstable state 1/2 each step multiplies by w/4."""
+    w, b = np.array([6.0]), np.array([-3.0])
+    one = np.ones(1)
+    db = [vjp(recurrent_unit, w, b, steps=steps)[1](one)[1] for steps in (1, 10, 50)]
+    # dh/db = 1/4 · (1 + q + ... + q^(steps - 1)) with q = 6/4
+    assert_close(np.concatenate(db), np.array([0.25 * (1.5**n - 1) / 0.5 for n in (1, 10, 50)]))

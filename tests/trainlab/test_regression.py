@@ -330,3 +330,42 @@ def test_the_mean_of_batch_roots_is_not_the_root_of_the_mean():
     # one minimizer
     assert_close(gradient(R.rmse, batches, np.zeros((2, 2)))[0] * 2 * 1.4159802258506296,
                  gradient(lambda x: R.mse_loss(x, np.zeros((2, 2))), batches)[0])  # fmt: skip
+
+
+# --- explorers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.claim("MSE-05")
+def test_the_explorer_of_one_outlier_finds_the_closed_forms():
+    from trainlab.explorers.regression import outlier
+
+    found = {name: outlier.run(loss=name).best for name in outlier.controls[1].values}
+    # absolute: rounded to nine digits; log-cosh: the root of a sum of tanh, by bisection
+    data = np.array([1.0, 2, 3, 4, 100])
+    assert_close(found.pop("log_cosh"), minimizer(R.log_cosh_loss, data), atol=1e-8)
+    exact = {"mse": 22, "mae": 3, "huber1": 3, "huber5": 3.75, "huber20": 7.5, "q25": 2, "q90": 100}
+    assert_close(np.array(list(found.values())), np.array(list(exact.values()), float), atol=1e-8)
+    assert list(found) == list(exact)
+    for name in ("mse", "huber5", "huber20", "log_cosh"):  # smooth: the pulls cancel
+        assert abs(outlier.run(loss=name).pulls.sum()) < 1e-6  # nine digits of the minimizer
+
+
+@pytest.mark.parametrize("place", ["end", "middle"])
+@pytest.mark.parametrize("offset", [-25, -15, -5])
+def test_the_explorer_of_a_line_has_converged(place, offset):
+    from trainlab.explorers.regression import line
+
+    x = np.linspace(0, 5, 50)
+    for count in (0, 3, 12, 18):
+        data = line.run(place=place, offset=offset, count=count)
+        for name, loss in (("mse", R.mse_loss), ("huber", R.huber_loss),
+                           ("log_cosh", R.log_cosh_loss)):  # fmt: skip
+            start, slope = data.lines[name][count]
+            pull = gradient(loss, start + slope * x, data.y)[0] * 50
+            # absolute: rounding of sums of 50 numbers
+            assert np.abs([pull.sum(), pull @ x]).max() < 1e-9
+        # least absolute errors: no line close by is better
+        start, slope = data.lines["mae"][count]
+        least = np.abs(start + slope * x - data.y).sum()
+        for step in rng(count).standard_normal((200, 2)) * 0.05:
+            assert np.abs(start + step[0] + (slope + step[1]) * x - data.y).sum() > least

@@ -136,3 +136,48 @@ def test_a_factor_of_one_over_the_root_of_depth_bounds_the_variance():
         assert_close(_profiles("scaled", depth).variance[-1], limit, rtol=0.07)  # six draws
     first = _profiles("scaled", 12).variance[1]
     assert_close(first, 1 + 1 / 12, rtol=0.02)
+
+
+@pytest.mark.claim("RES-02", "RES-03", "RES-04", "RES-05")
+@pytest.mark.parametrize("kind", R.KINDS)
+def test_theory_of_wide_stacks(kind):
+    depth = 12
+    theory = R.relu_stack_theory(kind, depth)
+    found = _profiles(kind, depth, seeds=8)
+    # Width 256: logarithms stray by √(5 l / 256), 0.48 at l = 12, in a bare product; means over 8.
+    for name in ("variance", "gradient", "param_gradient"):
+        expected, got = getattr(theory, name), getattr(found, name)
+        if kind == "rezero" and name == "param_gradient":
+            np.testing.assert_array_equal(expected, np.zeros(depth))
+            np.testing.assert_array_equal(got, np.zeros(depth))
+        else:
+            assert_close(got, expected, rtol=0.35 if kind in ("plain", "residual") else 0.1)
+    assert_close(found.cosine, theory.cosine, rtol=0, atol=0.04)
+    post, pre = (R.relu_stack_theory(k, 64).param_gradient[-1] for k in ("post", "pre"))
+    assert_close(post / pre, math.sqrt(65 / 2))
+
+
+@pytest.mark.claim("RES-06")
+def test_plain_networks_degrade_in_training_and_residual_ones_do_not():
+    """From the stored runs, which tests/trainlab/test_sweeps.py makes again by sample."""
+    from trainlab.sweeps import stored_run
+    from trainlab.sweeps.residual_depth import DEPTHS, SMALL_RATE, best_run
+
+    loss = {
+        kind: [np.mean(best_run(kind, depth)["train_loss"]) for depth in DEPTHS]
+        for kind in ("plain", "scaled", "pre", "post")
+    }
+    assert DEPTHS == (4, 8, 16, 32, 64)
+    # Means over three seeds, the best of three learning rates.
+    assert [float(f"{loss['plain'][i]:.2g}") for i in (0, 2, 4)] == [0.0083, 0.60, 1.8]
+    for kind in ("scaled", "pre"):
+        assert max(loss[kind]) < 0.03
+    assert loss["post"][-1] > 1.5
+    # A smaller rate does not help the two that fail.
+    for kind in ("plain", "post"):
+        small = stored_run("residual_depth", kind=kind, depth=64, lr=SMALL_RATE, warmup=0)
+        assert np.mean(small["train_loss"]) > 1.5
+    # No overfitting: the training digits are as wrong as the others.
+    deep = best_run("plain", 64)
+    assert np.mean(deep["train_accuracy"]) < 0.5
+    assert abs(np.mean(deep["train_accuracy"]) - np.mean(deep["accuracy"])) < 0.1

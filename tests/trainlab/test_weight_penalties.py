@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from tests.trainlab.closeness import assert_close
 from trainlab import weight_penalties as P
 from trainlab.differentiation import check_grad, value_and_grad, vjp
+from trainlab.explorers.weight_penalties import conventions, equilibrium, zeros
+from trainlab.explorers.weight_penalties.zeros import CORRELATIONS, SHARES, TWO
 from trainlab.normalization import batch_norm
+from trainlab.penalized_regression import ridge_path
 
 PENALTIES = {
     "l1": lambda w: P.l1_penalty(w, strength=0.7),
@@ -295,7 +298,7 @@ def test_decay_shrinks_used_and_unused_weights_alike():
     assert w[1] < 1e-8
 
 
-@pytest.mark.claim("WD-11")
+@pytest.mark.claim("WD-11", "WD-13")
 def test_behind_a_norm_the_length_of_w_does_not_matter():
     x, w = weights(10, (16, 6)), weights(11, (1, 6))
     cotangent = rng(12).standard_normal((16, 1))
@@ -361,3 +364,78 @@ def test_decaying_the_gain_of_a_norm_takes_its_output_to_zero():
         mask={"weight": True, "gain": False},
     )
     assert np.array_equal(kept["gain"], np.ones(3))
+
+
+# --- what the explorers say --------------------------------------------------------------------
+
+
+@pytest.mark.claim("WD-14")
+def test_only_proximal_steps_land_on_zero_and_adam_does_not_either():
+    """16 of 20 features are irrelevant; lr·λ = 0.01, the length of the hops around 0."""
+    shown = zeros.run()
+    assert shown.zeros == [0, 0, 16]
+    assert 0.002 < shown.irrelevant[1] < shown.irrelevant[0] < 2 * 0.05 * 0.2
+    assert shown.irrelevant[2] == 0
+    for lam in (0.03, 1.0):
+        assert zeros.run(lam=lam).zeros[:2] == [0, 0]
+        assert zeros.run(penalty="l2", lam=lam).zeros == [0, 0, 0]
+
+
+def test_two_weights_stand_at_the_minimum():
+    """Against the closed form of ridge and the optimality conditions of the others."""
+    for penalty, (one, two) in SHARES.items():
+        for lam in (0.03, 0.2, 1.0):
+            for rho in CORRELATIONS:
+                w = zeros.run(penalty=penalty, lam=lam, rho=rho).solution
+                gradient = np.array([[1, rho], [rho, 1]]) @ (w - TWO) + lam * two * w
+                # 1e-12: the smallest curvature contracts by 0.95 a step, 700 times
+                held = np.abs(gradient + lam * one * np.sign(w)) < 1e-12
+                assert np.all(held | ((w == 0) & (np.abs(gradient) <= lam * one)))
+
+
+@pytest.mark.claim("WD-01")
+def test_the_explorer_of_conventions_shows_the_ledger():
+    shown = conventions.run()  # λ = 0.1, n = 50, lr = 0.1; with 1/2n, 1/2, 1
+    assert_close(2 * shown.strengths, np.array([0.004, 0.2, 0.4]))
+    # the ledger's two digits
+    assert_close(shown.left, np.array([0.82, 4.3e-5, 1.7e-9]), rtol=0.02)
+
+
+@pytest.mark.claim("WD-11")
+@pytest.mark.parametrize(("lr", "decay"), [(0.1, 0.03), (0.2, 0.01), (0.02, 0.1), (0.5, 0.01)])
+def test_real_weights_before_a_batch_norm_settle_as_predicted(lr, decay):
+    shown = equilibrium.run(lr=lr, decay=decay)
+    # Means of 500 noisy steps after some multiples of 1/(4·lr·λ).
+    assert_close(shown.norm, shown.predicted_norm, rtol=0.02)
+    assert_close(shown.turn, shown.predicted_turn, rtol=0.02)
+    assert_close(shown.predicted_turn, math.sqrt(2 * lr * decay), rtol=2e-3)  # lr·λ/12 apart
+    if lr * decay >= 3e-3:  # the start is forgotten: exp(-4·lr·λ·2000) is small
+        assert_close(shown.norms[-1], np.full(3, shown.norms[-1, 1]), rtol=1e-3)
+
+
+def test_without_decay_the_length_only_grows_and_the_turning_dies_out():
+    shown = equilibrium.run(decay=0.0)
+    assert np.all(np.diff(shown.norms, axis=0) > 0)
+    assert shown.turns[-1, 1] < 0.5 * shown.turns[0, 1]
+    assert shown.predicted_norm == math.inf
+
+
+@pytest.mark.claim("WD-13", "WD-16")
+def test_a_penalty_raises_the_training_error_and_can_lower_the_test_error():
+    """Thirty weights, forty noisy examples: bias for variance; and fewer steps to get there."""
+    source = rng(1)
+    true = source.standard_normal(30) / math.sqrt(30)
+    x, held_out = source.standard_normal((40, 30)), source.standard_normal((2000, 30))
+    y = x @ true + source.standard_normal(40)
+    fits = ridge_path(x, y, l2=[0.0, 0.5])
+    train = np.mean((fits @ x.T - y) ** 2, axis=1)
+    test = 1 + np.mean((fits @ held_out.T - held_out @ true) ** 2, axis=1)  # 1: new noise
+    assert_close(train, np.array([0.138, 0.453]), rtol=5e-3)  # the ledger's digits
+    assert_close(test, np.array([3.58, 1.53]), rtol=5e-3)
+    h = np.linalg.eigvalsh(x.T @ x / 40)
+    for strength, fit, count in ((0.0, fits[0], 761), (0.5, fits[1], 35)):
+        lr, w, steps = 1 / (h[-1] + strength), np.zeros(30), 0
+        flattest = np.linalg.eigh(x.T @ x)[1][:, 0]
+        while abs(flattest @ (w - fit)) > 0.01 * abs(flattest @ fit):
+            w, steps = w - lr * (x.T @ (x @ w - y) / 40 + strength * w), steps + 1
+        assert steps == count

@@ -43,6 +43,14 @@ def _net(rng, dtype):
     return C.convolution_net_init((2, 3, 4), 5, rng=rng, dtype=dtype)
 
 
+def _units(factor):
+    def make(rng, dtype):
+        w, b = (factor * rng.standard_normal((2, 3))).astype(dtype)
+        return {"w": w, "b": b, "steps": 7, "h0": 0.3}
+
+    return make
+
+
 # Recurrent networks ------------------------------------------------------------------------------
 
 
@@ -228,6 +236,18 @@ CASES = [
             "activation": BAD_FUNCTION,
         },
         extreme=[_with(_net, _matrix(3, 2, 8, 8, factor=1e4))],
+    ),
+    Case(
+        R.recurrent_unit,
+        _units(1.0),
+        {
+            "w": [np.full(3, np.nan), "w", None, np.ones(3, complex)],
+            "b": [np.ones(4), np.ones((3, 1)), np.full(3, np.inf), None],
+            "steps": BAD_SIZE,
+            "h0": [np.nan, np.inf, "0", None, True],
+        },
+        shape_of="w",
+        extreme=[_units(f) for f in (0.0, 1e-30, 1e4, 1e30)],
     ),
     *_recurrent(R.rnn_init, R.rnn, 1),
     *_recurrent(R.lstm_init, R.lstm, 4),

@@ -79,4 +79,15 @@ CASES = [
         },
         keeps_dtype=False,
     ),
+    Case(
+        R.relu_stack_theory,
+        lambda rng, dtype: {"kind": "post", "depth": 3, "width": 4, "batch_size": 3},
+        {
+            "kind": ["Pre", None],
+            "depth": [0, 1.5],
+            "width": [1, 2.0],
+            "batch_size": [0, 2.0],
+        },
+        keeps_dtype=False,
+    ),
 ]
