@@ -7,13 +7,23 @@ from tests.book.pages import PAGES
 
 pytestmark = pytest.mark.browser
 
+# What is not laid out until it comes near would be measured against what stands there before.
+LAY_OUT = """() => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync('* { content-visibility: visible !important; }');
+  document.adoptedStyleSheets = [sheet];
+}"""
+
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
 def test_axe_finds_nothing(open_page, page, theme, width):
     window = open_page(page, viewport={"width": width, "height": 900}, color_scheme=theme)
+    window.evaluate(LAY_OUT)
     results = Axe().run(
         window,
+        # The parts of a formula have the color of the text around it; they are half of all parts.
+        context={"exclude": [[".katex"]]},
         options={
             "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
             # The theme's site title stands outside its landmarks.

@@ -79,10 +79,18 @@ def _drop_repeated_ids(app, doctree, docname):
             section["ids"] = []
 
 
+def _drop_roles(app, pagename, templatename, context, doctree):
+    # ARIA has given up docutils' role for an entry of a bibliography; its list has other children.
+    for role in (' role="doc-biblioentry"', ' role="list" class="citation-list"'):
+        if "body" in context:
+            context["body"] = context["body"].replace(role, role.partition('"list"')[2])
+
+
 def setup(app):
     """Connect the part."""
     # After every other extension has added its own.
     app.connect("html-page-context", _drop_and_defer_scripts, priority=990)
+    app.connect("html-page-context", _drop_roles)
     app.connect("doctree-resolved", _drop_repeated_ids)
     app.connect("build-finished", _cut_fonts)
     for file in sorted((Path(__file__).parents[2] / "_static").iterdir()):

@@ -20,7 +20,7 @@ from trainlab.variance import correlation_by_layer
 
 Array = NDArray[Any]
 
-DEPTH, WIDTH, PAIRS = 30, 256, 8
+DEPTH, WIDTH, PAIRS = 30, 128, 8
 STARTS = (0.0, 0.5, 0.9, 0.99)
 NAMES: dict[str | int | float, str] = {"tanh": "tanh", "relu": "ReLU"}
 BIASES: dict[str | int | float, str] = {0.0: "0, no biases", 0.05: "0.05"}
