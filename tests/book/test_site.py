@@ -156,7 +156,10 @@ def test_page_can_be_taken_along(site, page):
     assert "%pip install" in codes[0].source
     assert len(codes) == 1 + source.count("```{code-cell}")
     # Its prose quotes values as the page does; an expression in backticks is an example.
-    assert not any(re.search(r"(?<!`)\{eval\}`", c.source) for c in notebook.cells)
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    assert re.findall(r"(?<!`)\{(?:eval|ref|term|footcite:[pt])\}`", prose) == []
+    for other in re.findall(r"\]\(([^):]+\.ipynb)\)", prose):
+        assert (site / "_sources" / name).parent.joinpath(other).exists()
 
 
 def test_notebook_quotes_the_values_of_the_page(site):

@@ -13,6 +13,8 @@ import nbformat
 from docutils import nodes
 from myst_nb.ext.eval import EvalRoleAny
 
+from .prose import plain
+
 INSTALL = """\
 try:
     import trainlab
@@ -37,16 +39,17 @@ def is_notebook(app, pagename):
     return "kernelspec" in app.env.metadata.get(pagename, {})
 
 
-def notebook_of(page, doctree):
+def notebook_of(docname, env, doctree):
     """Convert a page to a notebook whose prose quotes the values that the build computed."""
-    notebook = jupytext.read(page)
-    values = defaultdict(list)
+    notebook = jupytext.read(env.doc2path(docname))
+    values, cited = defaultdict(list), []
     for quote in doctree.findall(nodes.inline):
         if "expression" in quote:
             values[quote["expression"]].append(quote.astext())
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = QUOTE.sub(lambda match: values[match[1]].pop(0), cell.source)
+            cell.source = plain(cell.source, docname, env, cited)
     return notebook
 
 
@@ -64,7 +67,7 @@ def _write_copy(app, pagename, templatename, context, doctree):
     options = app.config.html_theme_options
     url, branch = options["repository_url"], options["repository_branch"]
     colab = options["launch_buttons"]["colab_url"]
-    notebook = notebook_of(app.env.doc2path(pagename), doctree)
+    notebook = notebook_of(pagename, app.env, doctree)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(INSTALL.format(url=url, branch=branch)))
     place = f"_sources/{pagename}.ipynb"
     write_notebook(notebook, Path(app.outdir) / place)
