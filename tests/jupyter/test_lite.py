@@ -27,6 +27,7 @@ class Notebook:
     page: Any
     cells: int  # of code, in the file
     loaded: list[str]  # all addresses that were asked for
+    missing: list[str]  # those that had no answer
 
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_inner_texts()
@@ -59,14 +60,16 @@ def notebook(request, browser, address):
     name = f"book/{request.param}.ipynb"
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     loaded: list[str] = []
+    missing: list[str] = []
     context.on("request", lambda asked: loaded.append(asked.url))
+    context.on("response", lambda answer: answer.ok or missing.append(answer.url))
     page = context.new_page()
     page.goto(f"{address}/lite/notebooks/index.html?path={name}")
     _run_all(page)
     for worker in page.workers:
         loaded += worker.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
     cells = json.loads((SITE / "lite" / "files" / name).read_text(encoding="utf-8"))["cells"]
-    yield Notebook(page, sum(cell["cell_type"] == "code" for cell in cells), loaded)
+    yield Notebook(page, sum(cell["cell_type"] == "code" for cell in cells), loaded, missing)
     context.close()
 
 
@@ -97,6 +100,10 @@ def test_moving_a_slider_changes_picture_and_words(notebook):
     )
     assert slider.locator(".widget-readout").inner_text() != start
     assert notebook.texts('.explorer-status[role="alert"]') == []
+
+
+def test_nothing_is_missing(notebook):
+    assert notebook.missing == []
 
 
 def test_nothing_is_asked_of_another_host(notebook, address):

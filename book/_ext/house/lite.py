@@ -142,6 +142,11 @@ def _write_site(app):
         logger.info("No notebooks in the browser: pages open on Binder and Colab only.")
         return
     shutil.copytree(Path(app.srcdir) / app.config.lite_site, out)
+    # Jupyter changes its icon while a cell runs, and leaves the icons out.
+    (out / "static" / "favicons").mkdir(parents=True)
+    for name in ("busy-1", "notebook"):
+        icon = out / "static" / "favicons" / f"favicon-{name}.ico"
+        shutil.copy(out / "notebooks" / "favicon.ico", icon)
     _write_packages(Path(app.srcdir) / ".runtime", out, Path(app.outdir) / "_static")
 
 
