@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import array, generator, integer, one_of, real
 
 __all__ = [
+    "AugmentationPenalty",
     "Box",
     "Mixed",
+    "augmentation_penalty",
     "cut_box",
     "cutmix",
     "flip_images",
@@ -132,6 +134,64 @@ def noise_ridge(x: ArrayLike, y: ArrayLike, *, std: float) -> Array:
     zeros = np.zeros((x.shape[1], *y.shape[1:]), y.dtype)
     weight, *_ = np.linalg.lstsq(np.concatenate([x, rows]), np.concatenate([y, zeros]), rcond=None)
     return np.asarray(weight)
+
+
+class AugmentationPenalty(NamedTuple):
+    """What a linear model sees of augmented examples.
+
+    Attributes
+    ----------
+    mean : array of shape (n, d)
+        Mean copy of each example.
+    matrix : array of shape (d, d)
+        Covariance of the copies of an example, averaged over the examples.
+    """
+
+    mean: Array
+    matrix: Array
+
+
+def augmentation_penalty(copies: ArrayLike) -> AugmentationPenalty:
+    """Split equally likely copies of each example into their mean and a penalty.
+
+    Parameters
+    ----------
+    copies : array of shape (k, n, d)
+        ``copies[i]`` are the n examples after the i-th of k changes that keep their targets, such
+        as all flips or shifts; or after k random ones.
+
+    Returns
+    -------
+    AugmentationPenalty
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `copies` is no such array.
+
+    Notes
+    -----
+    The mean over copies and examples of ``(copy @ w - y)**2`` is exactly that of
+    ``(mean @ w - y)**2`` plus ``w @ matrix @ w``: least squares on the mean copies, with a penalty
+    on the directions in which copies of one example differ. For `input_noise` these are all
+    directions alike, the matrix is std² times the identity, and the penalty that of `noise_ridge`.
+
+    References
+    ----------
+    Dao, Gu, Ratner, Smith, De Sa & Ré (2019), "A kernel theory of modern data augmentation": mean
+    and variance of features, to second order for other losses.
+
+    Examples
+    --------
+    >>> mean, matrix = augmentation_penalty([[[1.0, 3.0]], [[3.0, 1.0]]])  # an example, mirrored
+    >>> mean, matrix
+    (array([[2., 2.]]), array([[ 1., -1.],
+           [-1.,  1.]]))
+    """
+    given = array(copies, "copies", ndim=3)
+    mean = given.mean(axis=0)
+    off = (given - mean).reshape(-1, given.shape[2])  # (k, n, d) -> (k·n, d)
+    return AugmentationPenalty(mean, np.asarray(off.T @ off / len(off)))
 
 
 # Mixing examples --------------------------------------------------------------------------------

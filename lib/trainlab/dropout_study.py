@@ -93,6 +93,7 @@ def errors_after_training(
     batch: int = 64,
     lr: float = 0.05,
     momentum: float = 0.9,
+    passes: int = 0,
 ) -> Array:
     """Train ReLU networks with dropout behind both hidden layers; return their test errors.
 
@@ -111,11 +112,14 @@ def errors_after_training(
         Learning rate at the start; it falls to 0 along half a cosine.
     momentum : float in [0, 1]
         Of stochastic gradient descent.
+    passes : int
+        0: one test pass with dropout off. Else so many passes with dropout on, each with masks of
+        its own; their probabilities are averaged.
 
     Returns
     -------
     ndarray of shape (runs,)
-        Share of the test examples that are classified wrongly. Dropout is off at test time.
+        Share of the test examples that are classified wrongly.
 
     Raises
     ------
@@ -139,6 +143,7 @@ def errors_after_training(
     batch = min(integer(batch, "batch", low=1), n)
     lr = real(lr, "lr", low=0, closed="neither")
     momentum = real(momentum, "momentum", low=0, high=1)
+    passes = integer(passes, "passes", low=0)
     sizes = [(width, fan_in), (width, width), (1, width)]
     params = [(rng.standard_normal((runs, *s)) * np.sqrt(2 / s[1])).astype("f") for s in sizes]
     params += [np.zeros((runs, 1, s[0]), np.float32) for s in sizes]
@@ -152,11 +157,22 @@ def errors_after_training(
         now = np.float32(lr * 0.5 * (1 + np.cos(np.pi * step / steps)))
         velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
         params = [w - now * v for w, v in zip(params, velocity, strict=True)]
-    h = tasks.x_test
+    # Inverted dropout: nothing to do at test time, which is p = 0.
+    made = [
+        _probabilities(params, tasks.x_test, p if passes else 0.0, rng)
+        for _ in range(max(passes, 1))
+    ]
+    probability = np.mean(made, axis=0)
+    return np.asarray(np.mean((probability > 0.5) != (tasks.y_test > 0.5), axis=1))
+
+
+def _probabilities(params: list[Array], x: Array, p: float, rng: np.random.Generator) -> Array:
+    """Probability of label 1 for all examples, (runs, examples), under one draw of the masks."""
     for weight, bias in zip(params[:2], params[3:5], strict=True):
-        h = np.maximum(h @ weight.mT + bias, 0)  # inverted dropout: nothing to do at test time
-    predicted = (h @ params[2].mT + params[5])[..., 0] > 0
-    return np.asarray(np.mean(predicted != (tasks.y_test > 0.5), axis=1))
+        x = np.maximum(x @ weight.mT + bias, 0)
+        if p:
+            x = dropout(x, keep_mask(x.shape, p=p, rng=rng), p=p)
+    return 0.5 * (1 + np.tanh((x @ params[2].mT + params[5])[..., 0] / 2))
 
 
 def _gradients(

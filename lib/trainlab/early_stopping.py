@@ -8,6 +8,7 @@ a stop is a penalty: few steps shrink the directions that ridge regression shrin
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -228,6 +229,8 @@ def stopping_points(
         ends = ~stopped & (step - best >= patience)
         np.copyto(stop, step, where=ends)
         stopped |= ends
+        if stopped.all():
+            break
     return Stops(stop, best, stopped)
 
 
@@ -237,6 +240,16 @@ def stopping_points(
 def _upper_tail(z: Array) -> Array:
     """Probability that a standard normal number exceeds z."""
     return np.asarray(np.vectorize(math.erfc, otypes=[float])(z / math.sqrt(2)) / 2)
+
+
+@lru_cache(maxsize=1)
+def _normal_grid() -> tuple[float, Array, Array, Array]:
+    """Width of a grid, its points z, the logarithms of the density and of Φ there."""
+    width = 1 / 64  # the integrand is smooth, so that the sum is exact to rounding
+    z = np.arange(-12, 12, width)
+    log_density = -(z**2) / 2 - math.log(2 * math.pi) / 2
+    below = np.log1p(-_upper_tail(np.maximum(z, 0)))
+    return width, z, log_density, np.where(z < 0, np.log(_upper_tail(-np.minimum(z, 0))), below)
 
 
 def expected_maximum(count: int) -> float:
@@ -267,11 +280,7 @@ def expected_maximum(count: int) -> float:
     [0.0, 0.56, 1.54, 2.51, 3.24]
     """
     count = integer(count, "count", low=1, high=10**15)
-    width = 1 / 64  # the integrand is smooth, so that the sum is exact to rounding
-    z = np.arange(-12, 12, width)
-    log_density = -(z**2) / 2 - math.log(2 * math.pi) / 2
-    below = np.log1p(-_upper_tail(np.maximum(z, 0)))
-    below = np.where(z < 0, np.log(_upper_tail(-np.minimum(z, 0))), below)
+    width, z, log_density, below = _normal_grid()
     return float(width * np.sum(z * count * np.exp(log_density + (count - 1) * below)))
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "ScalingLaw",
     "compute_optimal",
     "compute_optimal_exponents",
+    "effective_tokens",
     "flops",
     "inference_optimal",
     "isoflop_loss",
@@ -55,6 +56,8 @@ HOFFMANN_PRINTED = ScalingLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
 HOFFMANN_SOURCE = ScalingLaw(E=1.6934, A=406.4, B=410.7, alpha=0.3392, beta=0.2849)
 # Besiroglu et al. (2024): a fit to data read off the paper's figure.
 REPLICATION = ScalingLaw(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658)
+# Muennighoff et al. (2025): the repetition after which a token counts 1/e of a fresh one.
+FADING = 15.39
 
 
 class Allocation(NamedTuple):
@@ -383,3 +386,48 @@ def inference_optimal(loss: float, *, served_tokens: float, law: ScalingLaw) -> 
             low = share
     n = math.exp(math.log(law.A / (loss - law.E) / low) / law.alpha)
     return Allocation(n, math.exp(log_tokens(low)), loss)
+
+
+def effective_tokens(unique_tokens: Any, epochs: Any, *, fading: float = FADING) -> Array:
+    """Translate tokens that are read several times into as many fresh ones.
+
+    Parameters
+    ----------
+    unique_tokens : array, > 0
+        U, how many different tokens there are.
+    epochs : array that broadcasts with it, > 0
+        Passes over them; below 1, the part of them that is read.
+    fading : float
+        R*, the repetition at which one more token counts 1/e of a fresh one, > 0.
+
+    Returns
+    -------
+    array of the broadcast shape
+        D', to be put into a law in the place of D; at most ``U (1 + R*)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of these kinds.
+
+    Notes
+    -----
+    ``U + U R* (1 - exp(-R / R*))`` with ``R = epochs - 1``. The paper has a second constant, 5.31,
+    for models that are larger than the unique tokens can use; it is left out here, so for very
+    large models this is too hopeful. The formula levels off: it does not know overfitting, where
+    more passes make the loss worse.
+
+    References
+    ----------
+    Muennighoff et al. (2025), "Scaling data-constrained language models", appendix A.
+
+    Examples
+    --------
+    >>> effective_tokens(1.0, [1, 4, 16, 64]).round(2)
+    array([ 1.  ,  3.73, 10.58, 16.13])
+    """
+    unique, passes = _positive(unique_tokens, "unique_tokens"), _positive(epochs, "epochs")
+    fading = real(fading, "fading", low=0, closed="neither")
+    repeats = np.maximum(passes - 1, 0)
+    worth = np.minimum(passes, 1) - fading * np.expm1(-repeats / fading)
+    return np.asarray(unique * worth)[()]

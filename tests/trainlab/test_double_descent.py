@@ -12,6 +12,7 @@ from trainlab.double_descent import harmonics, min_norm_curve, relu_features
 from trainlab.epoch_wise_risk import best_times, epoch_risk
 from trainlab.least_squares_risk import best_penalty, gaussian_risk, min_norm_risk, ridge_risk
 from trainlab.spectral_filters import decompose, flow_factors, predict, ridge_factors
+from trainlab.sweeps import double_descent_mlp, stored
 
 
 def sphere_task(seed, *, n, d=20, noise=0.3, most=1000, m=500):
@@ -484,3 +485,94 @@ def test_random_features_of_two_scales_give_double_descent_too():
     assert_close(middle[0], 4.95, rtol=0.05)  # t = 0.01 has learned 2 % of the fast group
     assert_close(np.median(equal.min(axis=1)), 1.81, rtol=0.1)  # 20 other seeds in the ledger
     assert np.median(equal.min(axis=1)) < np.median(apart.min(axis=1))
+
+
+# --- stopping all widths at once, and networks whose layers are all trained ----------------------
+
+
+@pytest.mark.claim("ES-01")
+def test_one_stop_for_all_widths_leaves_no_peak_and_a_late_one_does():
+    """t = 10 is the same for every width and every seed; medians of 20 runs."""
+    n, times = 80, np.array([10.0, 1e8])
+    errors = []
+    for seed in range(20):
+        phi, y, test, truth = sphere_task(seed, n=n)
+        found = []
+        for p in WIDTHS:
+            spectrum = decompose(phi[:, :p], test_features=test[:, :p])
+            path = predict(spectrum, y, factors=flow_factors(spectrum.s, times, n=n))
+            found.append(np.mean((path - truth[:, None]) ** 2, axis=0))
+        errors.append(found)
+    early, late = np.median(errors, axis=0).T
+    assert (np.diff(early) < 0).all()
+    assert late.argmax() == WIDTHS.index(80)
+    assert late.max() > 50 * early[WIDTHS.index(80)]
+
+
+def test_narrow_networks_train_beside_wide_ones_as_they_would_alone(monkeypatch):
+    """The units that fill them up have weights of 0, and keep them."""
+    monkeypatch.setattr(double_descent_mlp, "EPOCHS", 4)
+    monkeypatch.setattr(double_descent_mlp, "WATCHED", [1, 2, 4])
+    alone = double_descent_mlp.run(widths=[4], noise=0.2)
+    beside = double_descent_mlp.run(widths=[4, 9], noise=0.2)
+    for name, value in alone.items():
+        # Sums of float32 in another order; an example or two near the border change sides.
+        np.testing.assert_allclose(beside[name][:1], value, atol=3e-3, err_msg=name)
+
+
+def test_test_digits_are_unseen_and_labels_as_wrong_as_said():
+    parts = [double_descent_mlp._data(seed, 0.4) for seed in (0, 1)]
+    right = double_descent_mlp._data(0, 0.0)
+    sizes = {part: len(y) for part, (_, y) in right.items()}
+    assert sizes == {"train": 500, "validation": 300, "test": 997}
+    for part, share in (("train", 0.4), ("validation", 0.4), ("test", 0.0)):
+        np.testing.assert_array_equal(parts[0][part][0], right[part][0])
+        # Binomial, 4 standard deviations.
+        assert abs(np.mean(parts[0][part][1] != right[part][1]) - share) <= 4 * np.sqrt(
+            share * (1 - share) / sizes[part]
+        )
+    assert (parts[0]["train"][0] != parts[1]["train"][0]).any()
+    seen = {x.tobytes() for part in ("train", "validation") for x in right[part][0]}
+    assert sum(x.tobytes() in seen for x in right["test"][0]) == 0
+
+
+def mlp_runs(noise):
+    """Means over seeds for each width, of the stored runs."""
+    runs = [r for r in stored("double_descent_mlp") if r["noise"] == noise]
+    names = ("train_error", "error", "loss", "stopped_error")
+    means = {k: np.concatenate([np.mean(r[k], axis=1) for r in runs]) for k in names}
+    return means, np.concatenate([r["path"] for r in runs])
+
+
+@pytest.mark.claim("DD-01")
+def test_trained_networks_peak_with_wrong_labels_only():
+    """Where the last wrong labels are learned by heart; not with right labels."""
+    noisy, _ = mlp_runs(0.4)
+    widths = np.array(double_descent_mlp.WIDTHS)
+    able = int(np.argmax(noisy["train_error"] < 0.01))  # the first width that fits nearly all
+    peak = noisy["loss"].argmax()
+    assert abs(able - peak) <= 1
+    assert 8 <= widths[peak] <= 24
+    assert noisy["loss"][peak] > 1.8 * max(noisy["loss"][0], noisy["loss"][-1])
+    hill = 2 + noisy["error"][2:].argmax()
+    assert noisy["error"][hill] > noisy["error"][:hill].min() + 0.03
+    assert noisy["error"][hill] > noisy["error"][-1] + 0.08
+    clean, _ = mlp_runs(0.0)
+    # No more than noise of five seeds.
+    assert (np.diff(clean["error"]) < 0.01).all()
+
+
+@pytest.mark.claim("ES-01")
+def test_the_best_checkpoint_of_trained_networks_has_no_peak():
+    noisy, _ = mlp_runs(0.4)
+    assert (np.diff(noisy["stopped_error"]) < 0.015).all()  # five seeds leave as much
+    beyond = np.array(double_descent_mlp.WIDTHS) >= 6
+    assert (noisy["stopped_error"][beyond] < noisy["error"][beyond] - 0.05).all()
+    assert noisy["stopped_error"][-1] < 0.6 * noisy["error"].min()
+
+
+def test_trained_networks_show_no_second_descent_over_the_epochs():
+    for noise in double_descent_mlp.NOISE:
+        for path in mlp_runs(noise)[1]:
+            after = path[path.argmin() :]
+            assert (np.maximum.accumulate(after) - after).max() < 0.03

@@ -20,7 +20,11 @@ from trainlab.early_stopping import (
     picked_score,
     stopping_points,
 )
+from trainlab.explorers.early_stopping.gap import _draws as gap_draws
+from trainlab.explorers.early_stopping.gap import losses as gap_losses
+from trainlab.penalized_regression import ridge_path
 from trainlab.spectral_filters import flow_factors, ridge_factors
+from trainlab.sweeps import stored_run
 
 
 def rng(seed=0):
@@ -303,3 +307,109 @@ def test_scikit_learn_s_ridge_has_the_equivalent_penalty():
     plain = vt.T @ (u.T @ y / s)
     assert np.linalg.norm(stopped - ridge) < 0.3 * np.linalg.norm(ridge)
     assert np.linalg.norm(plain - ridge) > np.linalg.norm(ridge)
+
+
+# --- the gap between training and validation is not the objective ---------------------------------
+
+
+def ridge_losses(strengths, *, seed, n=25, features=20, noise=1.0):
+    """Training loss, exact validation loss; the last column is the loss of guessing 0."""
+    r = rng(seed)
+    w = r.standard_normal(features)
+    w *= math.sqrt(features / np.sum(w**2))
+    x = r.standard_normal((n, features))
+    y = x @ w + noise * r.standard_normal(n)
+    fits = np.vstack([ridge_path(x, y, l2=strengths), np.zeros(features)])
+    return np.mean((fits @ x.T - y) ** 2, axis=1), np.sum((fits - w) ** 2, axis=1) + noise**2
+
+
+@pytest.mark.claim("CURVE-01")
+def test_guessing_a_constant_has_no_gap_and_the_worst_loss():
+    """Constant 21.0, 17.4, gap −3.6; least squares .23, 2.57, 2.34; ridge .25, 1.97, 1.72.
+
+    Those are one data set; the gap of a constant is the luck of the training sample, 0 on average.
+    """
+    strengths = np.geomspace(1e-3, 1, 13)
+    made = [ridge_losses(np.append([0.0], strengths), seed=seed, n=30) for seed in range(200)]
+    train, validation = np.mean(made, axis=0)  # (strengths,)
+    gap = validation - train
+    # ‖w‖² + σ²; the training loss of 200 sets of 30 has a standard error of 0.4
+    assert_close(validation[-1], 21.0)
+    assert abs(gap[-1]) < 1.6
+    assert validation[-1] == validation.max()
+    assert_close(train[0], 1 - 20 / 30, rtol=0.1)  # σ²(1 − p/n)
+    assert_close(validation[0], 1 + 20 / 9, rtol=0.15)  # σ²(1 + p/(n − p − 1)), heavy-tailed
+    best = validation.argmin()
+    assert 0 < best < len(strengths)
+    assert gap[best] > 1.5
+    # one sample of the constant's gap is as large as 3.6 in many cases
+    single = np.array([v[-1] - t[-1] for t, v in made])
+    assert 0.3 < np.mean(np.abs(single) > 3.6) < 0.7
+
+
+@pytest.mark.claim("CURVE-02")
+def test_the_gap_goes_to_zero_while_the_validation_loss_explodes():
+    strengths = np.geomspace(1e-3, 1e3, 25)
+    made = [ridge_losses(strengths, seed=seed) for seed in range(200)]
+    train, validation = np.mean(made, axis=0)[:, :-1]
+    gap = validation - train
+    best = validation.argmin()
+    assert 0.01 < strengths[best] < 0.1
+    assert gap[best] > 2.5
+    assert gap[-1] < 1  # the rest is sampling
+    assert gap.argmin() == len(strengths) - 1
+    assert validation[-1] > 5.5 * validation[best]
+    assert (np.diff(validation[best:]) > 0).all()
+
+
+@pytest.mark.parametrize("examples", [25, 100])
+def test_the_losses_of_the_picture_are_those_of_ridge(examples):
+    x, w, disturbance = (made[:, :examples] for made in gap_draws())
+    y = x @ w + 0.7 * disturbance
+    strengths = np.array([0.01, 1.0, 100.0])
+    fits = [ridge_path(a, b[:, 0], l2=strengths).T for a, b in zip(x, y, strict=True)]
+    train, validation, zero = gap_losses(strengths, examples=examples, noise=0.7)
+    assert_close(train, np.mean((x @ np.stack(fits) - y) ** 2, axis=(0, 1)), rtol=1e-9)
+    assert_close(validation, np.mean(np.sum((fits - w) ** 2, axis=1), axis=0) + 0.49, rtol=1e-9)
+    assert_close(zero, np.mean(y**2))
+
+
+# --- the stored runs on digits --------------------------------------------------------------------
+
+
+def digits_curves(noise):
+    made = stored_run("early_stopping", noise=noise)
+    return {name: np.array(curves) for name, curves in made.items() if name != "noise"}
+
+
+@pytest.mark.claim("ES-02")
+def test_stopped_networks_beat_those_that_learn_the_wrong_labels():
+    runs = np.arange(6)
+    for noise, gain in ((0.2, 3.0), (0.4, 8.0)):
+        made = digits_curves(noise)
+        test = 100 * made["test_accuracy"]
+        stops = stopping_points(made["validation_loss"], patience=5)
+        assert stops.stopped.all()
+        kept = test[runs, stops.best]
+        assert (kept - test[:, -1]).mean() > gain
+        assert np.sum(kept > test[:, -1]) >= 5  # of six runs
+        # the longer the wait, the more it matters to go back
+        late = stopping_points(made["validation_loss"], patience=40)
+        assert np.sum(late.best == stops.best) >= 5
+        assert (kept - test[runs, late.stop]).mean() > gain / 2
+        # watching the training loss never stops
+        assert not stopping_points(made["train_loss"], patience=5).stopped.any()
+
+
+def test_with_right_labels_there_is_next_to_nothing_to_stop():
+    made = digits_curves(0.0)
+    assert (made["validation_loss"].argmin(axis=1) > 75).all()
+    gain = made["test_accuracy"].max(axis=1) - made["test_accuracy"][:, -1]
+    assert gain.max() < 0.02
+
+
+def test_least_loss_and_largest_accuracy_are_at_different_epochs():
+    for noise in (0.2, 0.4):
+        made = digits_curves(noise)
+        at = made["validation_loss"].argmin(axis=1), made["validation_accuracy"].argmax(axis=1)
+        assert 2 < np.abs(at[0] - at[1]).mean() < 8

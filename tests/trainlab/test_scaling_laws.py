@@ -10,6 +10,8 @@ import pytest
 from tests.trainlab.closeness import assert_close
 from trainlab import scaling_law_fits as F
 from trainlab import scaling_laws as S
+from trainlab.explorers.scaling_laws import digits_line, isoflop, measured, repeated, valleys
+from trainlab.sweeps import repeated_data, scaling_law_regression, stored_run
 
 LAWS = {"printed": S.HOFFMANN_PRINTED, "source": S.HOFFMANN_SOURCE, "replication": S.REPLICATION}
 each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
@@ -247,3 +249,77 @@ def test_bootstrap_of_exact_data_is_the_law():
     assert len(laws) == 100
     for law in laws:
         assert_close(law, np.array(S.REPLICATION), rtol=1e-6)  # of A, by its logarithm
+
+
+# --- repeated data -----------------------------------------------------------------------------
+
+
+@pytest.mark.claim("CURVE-04")
+def test_what_passes_over_the_same_tokens_are_worth():
+    found = S.effective_tokens(1e9, np.array([0.5, 1, 4, 16, 64, 1e6]))
+    # U + U R* (1 - exp(-R/R*)), with R* = 15.39 and R = 0, 3, 15, 63
+    exact = [1 + 15.39 * (1 - math.exp(-r / 15.39)) for r in (0, 3, 15, 63)]
+    assert_close(found, 1e9 * np.array([0.5, *exact, 16.39]))
+    assert_close(found[[2, 4]], np.array([3.73e9, 16.1e9]), rtol=3e-3)  # the ledger's digits
+    # One more repetition at R = R* counts 1/e, and passes add up over unique tokens.
+    step = 1e-6
+    ends = S.effective_tokens(1.0, 1 + S.FADING + np.array([-step, step]))
+    assert_close((ends[1] - ends[0]) / (2 * step), math.exp(-1), rtol=1e-6)  # a difference
+    assert_close(S.effective_tokens(5.0, 3.0, fading=2.0), 5 * (1 + 2 * (1 - math.exp(-1))))
+
+
+@pytest.mark.claim("CHIN-06")
+@pytest.mark.parametrize("unique", repeated_data.UNIQUE)
+def test_one_pass_leaves_nothing_to_stop(unique):
+    runs = [stored_run("repeated_data", unique=unique, epochs=e) for e in repeated_data.EPOCHS]
+    fresh, again = ([r[k][0] for r in runs] for k in ("fresh", "repeated"))
+    assert np.all(np.diff(fresh) < 0)
+    assert np.argmin(again) == repeated_data.EPOCHS.index(32)
+    # Each seed has its own data, so a loss of 64 passes is compared with that of its own 32.
+    assert again[-1] > 1.01 * min(again)
+    assert runs[-1]["training"] < 0.7 * again[-1]  # learned by heart
+    # On fresh examples the loss before training on them is the test loss, while lr falls.
+    assert_close(runs[-1]["fresh_training"], fresh[-1], rtol=0.05)  # 40 batches of 8 at a time
+
+
+@pytest.mark.claim("CHIN-07")
+def test_small_valleys_predict_the_best_size_of_a_larger_budget():
+    data = isoflop.run(fitted=4, around=3)
+    assert_close(data.predicted, 151, rtol=5e-3)  # the ledger's digits
+    assert_close(data.best[-1], 157, rtol=5e-3)
+    for fitted in (3, 4, 5, 6):
+        data = isoflop.run(fitted=fitted, around=3)
+        assert abs(math.log(data.predicted / data.best[-1])) < 0.1
+
+
+def test_our_own_regression_has_the_exact_loss():
+    m = scaling_law_regression
+    assert_close(m.tail(0, 1.0), math.pi**2 / 6, rtol=1e-6)  # ζ(2); the rest is an integral
+    for spectrum, (_, c) in m.SPECTRA.items():
+        made = stored_run("scaling_law_regression", spectrum=spectrum, corner=7)
+        losses = np.array(made["losses"]).reshape(len(m.SIZES), len(m.COUNTS))
+        floor = m.NOISE + np.array([m.tail(n, c) for n in m.SIZES])
+        assert np.all(losses > floor[:, None])
+        # N of 4 and 32,768 examples: what is left is nearly the floor alone.
+        assert_close(losses[0, -1], floor[0], rtol=1e-3)
+        slope = F.fit_power_law(np.array(m.SIZES), floor - m.NOISE).exponent
+        assert_close(-slope, m.exact_alpha(spectrum), rtol=0.04)  # a sum is not yet its integral
+
+
+def test_a_fit_is_wrong_by_more_than_resampling_says():
+    """The range of the bootstrap need not hold the truth: the law is not the true form."""
+    data = measured.run(spectrum="slow", corner=6)
+    low, alpha, high = data.alphas[2]
+    assert 0.5 < low <= alpha <= high
+    assert data.fars[2, 0] > data.losses[-1, -1]
+    assert data.law.E > 0.1  # exactly 0.09
+
+
+def test_own_pictures_agree_with_the_law():
+    data = valleys.run(budget=5.76e23, fit="replication", off=2.0)
+    best = S.compute_optimal(5.76e23, law=S.REPLICATION)
+    assert_close(data.size, 2 * best.num_params)
+    assert_close(data.best[2], best.num_params)
+    assert_close(data.budget / 6 / data.rule**2, 20.0)
+    assert repeated.run(epochs=1, unique=64).worth[0] >= 1
+    assert digits_line.run(points=7).lines[0].exponent < -0.8

@@ -19,6 +19,8 @@ from trainlab.stochastic_depth import (
     path_mask,
     residual_stack,
 )
+from trainlab.sweeps import stochastic_depth_training as study
+from trainlab.sweeps.stochastic_depth_training import paired
 
 
 def rng(seed=0):
@@ -240,3 +242,37 @@ def test_jax_agrees(dtype, rtol):
     assert_close(value, np.asarray(expected), rtol=rtol, atol=rtol)
     for a, b in zip(pullback(value), their_pullback(expected), strict=True):
         assert_close(a, np.asarray(b), rtol=rtol, atol=10 * rtol)
+
+
+# --- what it gains: the stored sweep -------------------------------------------------------------
+
+
+@pytest.mark.claim("SD-01")
+def test_it_gains_with_wrong_labels_and_hardly_with_right_ones():
+    """300 digits; the page's numbers: differences between ten pairs, and 95 % intervals."""
+    gain, half = paired("accuracy", n=300, noise=0.3, p=0.8)
+    assert gain > 2 * half
+    assert gain > 0.05
+    clean, _ = paired("accuracy", n=300, noise=0.0, p=0.8)
+    assert abs(clean) < gain / 4
+    fitted, _ = paired("train_accuracy", n=300, noise=0.3, p=0.8)
+    assert fitted < -0.05  # wrong labels are not memorized as closely
+
+
+@pytest.mark.claim("SD-01")
+def test_trained_networks_need_the_scaled_test_pass():
+    for p in (0.5, 0.8):
+        lost, half = paired("accuracy", n=300, noise=0.3, p=p, other="unscaled")
+        assert lost > half > 0
+    same, _ = paired("accuracy", n=300, noise=0.3, p=0.0, other="unscaled")
+    assert same == 0  # nothing to scale
+
+
+def test_paired_differences_by_hand(monkeypatch):
+    made = {0.0: [0.5, 0.25, 0.75, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 0.5: [0.75] * 10}
+    monkeypatch.setattr(study, "stored_run", lambda name, *, p, **cell: {"accuracy": made[p]})
+    mean, half = paired("accuracy", n=300, noise=0.3, p=0.5)
+    gains = 0.75 - np.array(made[0.0])
+    assert_close(mean, gains.mean())
+    # 2.262157 is the 97.5 % quantile of Student's t with 9 degrees of freedom; stored as 2.262
+    assert half == pytest.approx(2.262157 * gains.std(ddof=1) / math.sqrt(10), rel=1e-4)

@@ -35,11 +35,15 @@ class Sweep:
     rtol : float
         How far a run that is made again may be from the stored one, relative. Stored numbers have
         six digits. More than 1e-4 needs a reason: long training amplifies rounding.
+    bursts : tuple of str
+        Results with bursts, whose places depend on rounding: lists of which the median number is
+        to be within `rtol`.
     """
 
     run: Callable[..., dict[str, Any]]
     grid: Sequence[Mapping[str, Any]]
     rtol: float = 1e-4
+    bursts: tuple[str, ...] = ()
 
 
 def names() -> list[str]:

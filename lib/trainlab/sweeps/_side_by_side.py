@@ -52,8 +52,8 @@ def _losses(params: Any, x: Any, labels: Any) -> Any:
     return cross_entropy(_logits(params, x), labels, reduction="none")
 
 
-def _stacked(seeds: Any) -> dict[str, Array]:
-    drawn = [mlp_init(SIZES, rng=np.random.default_rng(seed)) for seed in seeds]
+def _stacked(seeds: Any, sizes: tuple[int, ...] = SIZES) -> dict[str, Array]:
+    drawn = [mlp_init(sizes, rng=np.random.default_rng(seed)) for seed in seeds]
     layers = [{k: np.stack([net[i][k] for net in drawn]) for k in drawn[0][i]} for i in (0, 1)]
     return {
         "in": layers[0]["weight"].swapaxes(1, 2).copy(),  # (runs, out, in) -> (runs, in, out)

@@ -62,7 +62,8 @@ def run(objective: str, lr: float, momentum: float) -> dict[str, Any]:
     }
 
 
-# Two runs that differ by one rounding come apart at the edge, but stay as near to it.
+# Two runs that differ by one rounding come apart at the edge, but stay as near to it: the sharpness
+# by 5 % with other matrix kernels, the loss in bursts.
 SWEEP = Sweep(
     run=run,
     grid=[
@@ -71,5 +72,6 @@ SWEEP = Sweep(
         for momentum in momenta
         for lr in RATES
     ],
-    rtol=0.05,
+    rtol=0.1,
+    bursts=("losses",),
 )

@@ -172,6 +172,7 @@ CASES = [
             "batch": [0, 1.5],
             "lr": [0.0, -1.0],
             "momentum": [-0.1, 1.5],
+            "passes": [-1, 1.5],
         },
         keeps_dtype=False,  # shares of examples, float64
     ),

@@ -84,6 +84,15 @@ CASES = [
         extreme=[lambda rng, dtype: {"loss": 2.0, "served_tokens": 1e30, "law": LAW}],
     ),
     Case(
+        S.effective_tokens,
+        lambda rng, dtype: {
+            "unique_tokens": rng.uniform(1e9, 1e11, (3, 1)).astype(dtype),
+            "epochs": rng.uniform(0.5, 50, 4).astype(dtype),
+        },
+        {"unique_tokens": BAD_SIZES, "epochs": BAD_SIZES, "fading": POSITIVE},
+        extreme=[lambda rng, dtype: {"unique_tokens": 1e20, "epochs": 1e6}],
+    ),
+    Case(
         F.fit_power_law,
         lambda rng, dtype: {"x": np.arange(1.0, 6.0), "y": rng.uniform(1, 2, 5)},
         {
