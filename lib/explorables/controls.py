@@ -15,6 +15,11 @@ Value = str | int | float | bool
 BETWEEN = ("", "linear", "log", "whole")
 
 
+def _kind(value: Value) -> type:
+    # A browser knows one kind of number: what was 0.0 comes back as 0.
+    return float if type(value) is int else type(value)
+
+
 @dataclass(frozen=True)
 class Control:
     """What every control has: a parameter of ``compute``, a label, a default.
@@ -46,8 +51,9 @@ class Control:
         return f"×{shown}" if unit == "×" else f"{shown} {unit}".strip()
 
     def allows(self, value: Value) -> bool:
-        """Tell whether the control can take this value."""
-        return any(type(value) is type(v) and value == v for v in self.values)
+        """Tell whether the control can take this value; 2 and 2.0 are one number, True is none."""
+        kind = _kind(value)
+        return any(kind is _kind(v) and value == v for v in self.values)
 
     def allowed(self) -> str:
         """Say in words which values the control takes."""

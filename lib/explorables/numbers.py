@@ -62,7 +62,7 @@ class Quantity:
     @property
     def text(self) -> str:
         """The number and the unit, in words for the reader."""
-        gap = "" if self.unit in ("", "%", "×") else " "
+        gap = " " if self.unit else ""
         if self.unit == "×":
             return f"×{format_number(self.value, self.digits)}"
         return f"{format_number(self.value, self.digits)}{gap}{self.unit}"

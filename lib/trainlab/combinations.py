@@ -95,7 +95,7 @@ def t_factor(dof: int, *, level: float = 0.95) -> float:
 
     References
     ----------
-    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+    Abramowitz and Stegun (1964), "Handbook of mathematical functions", chapter 26.
 
     Examples
     --------

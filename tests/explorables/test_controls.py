@@ -71,7 +71,15 @@ def test_numbers_read_well(value, text):
 
 
 def test_quantities_and_numbers_in_sentences():
-    assert Quantity(12.5, "%").text == "12.5%"
+    assert Quantity(12.5, "%").text == "12.5 %"
     assert Quantity(2.0, "×").text == "×2"
     assert Quantity(0.25, "nats", digits=1).text == "0.2 nats"
     assert repr(num(0.123456, 2)) == "0.12"
+
+
+def test_a_browser_has_one_kind_of_number():
+    weight = Choice("weight", "Weight", {0.0: "none", 0.5: "half"}, 0.5)
+    assert weight.allows(0)  # JSON knows no 0.0
+    assert not weight.allows(False)
+    assert not weight.allows("0")
+    assert Choice("kind", "Kind", {0: "no", 1: "yes"}, 0).allows(1.0)

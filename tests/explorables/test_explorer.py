@@ -59,7 +59,7 @@ def test_bits_that_follow_no_control_are_refused(follows):
 
 def test_readout_rows_carry_number_and_text():
     rows = Readout({"a": 0.5, "b": Quantity(2.0, "%")}, "Words.").rows()
-    assert rows == [("a", 0.5, "0.5"), ("b", 2.0, "2%")]
+    assert rows == [("a", 0.5, "0.5"), ("b", 2.0, "2 %")]
 
 
 @pytest.mark.parametrize("explorer", [wave, digits], ids=lambda e: e.name)

@@ -36,7 +36,7 @@ ADVICE = (
         "caution",
         ("batch norm", "dropout"),
         (("batch norm", "dropout at the end"),),
-        "the same, against dropout after the last norm only",
+        "batch norm + dropout, against dropout after the last norm only",
     ),
     Row("caution", ("Adam", "L2"), (("Adam", "weight decay"),), "L2 in Adam, against AdamW"),
     _alone("caution", "dropout", "mixup", "label smoothing"),
@@ -60,7 +60,13 @@ def _cell(gain: Interval) -> str:
 
 def advice_table(metric: str) -> str:
     """Return the table in HTML: a row for each advice, a column for each kind of labels."""
-    heads = ("said", "combination", "labels right", "a quarter wrong", "the same, half doses")
+    heads = (
+        "said",
+        "combination",
+        "labels right",
+        "a quarter wrong",
+        "a quarter wrong, half doses",
+    )
     rows = []
     for row in ADVICE:
         gains = [
@@ -72,6 +78,7 @@ def advice_table(metric: str) -> str:
         rows.append(f'<tr><td>{row.advice}</td><th scope="row">{words}</th>{cells}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
-        f'<div class="xp-advice"><table><thead><tr>{head}</tr></thead>'
+        '<div class="xp-advice" role="region" aria-label="Advice and measurements" tabindex="0">'
+        f"<table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )

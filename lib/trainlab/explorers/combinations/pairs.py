@@ -25,16 +25,25 @@ MEASURED: dict[str, tuple[str, str, float, bool]] = {
 }
 CHOICES: dict[str | int | float, str] = {str(k): name for k, name in enumerate(TECHNIQUES)}
 SHORT = {"label smoothing": "smoothing", "weight decay": "decay", "early stopping": "stopping"}
-# Ticks of the drawing; its limits lie a little outside.
-TICKS = {
+# Ticks of the drawing, and those for pairs with runs beyond; its limits lie a little outside.
+TICKS: dict[str, tuple[float, ...]] = {
     "right": (-6, -4, -2, 0, 2, 4),
     "wrong": (-20, -10, 0, 10, 20),
     "half": (-20, -10, 0, 10, 20),
     "loss right": (-0.2, -0.1, 0, 0.1),
     "loss wrong": (-1, -0.5, 0, 0.5),
 }
+FAR_TICKS: dict[str, tuple[float, ...]] = {
+    "right": (-15, -10, -5, 0, 5),
+    "wrong": (-60, -40, -20, 0, 20),
+    "half": (-60, -40, -20, 0, 20),
+    "loss right": (-0.4, -0.2, 0, 0.2),
+    "loss wrong": (-1.5, -1, -0.5, 0, 0.5),
+}
 WIDTH, BOTTOM = 340, 318  # of the drawing of runs
 HEIGHTS = (36, 92, 148, 220, 276)  # first, second, both; over the better one, interaction
+GRID = 4  # pixels between places of dots: finer is not seen, and longer to store
+DIAMOND = "m-4 0l4-4 4 4-4 4zm4 0"  # around where the pen is
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,8 @@ def _compute(measured: str, first: str, second: str) -> Data:
     none, a, b, ab = (_runs(measured, *used) for used in ((), (i,), (j,), (i, j)))
     better = a if a.mean() >= b.mean() else b
     gains = np.array([a - none, b - none, ab - none, ab - better, ab - a - b + none])
-    found = np.array(_compared(measured, i, j))
+    # Without the last decimals, which are rounding: no noise, and no ties in what is read out.
+    found = np.round(_compared(measured, i, j), 9)
     if i == j:  # no pair: nothing is added
         gains[3:], found[3:] = 0, 0
     return Data(measured, (i, j), *_cells(measured), gains, found)
@@ -116,10 +126,10 @@ def _marks(measured: str) -> list[list[str]]:
 
 @lru_cache(maxsize=8)
 def _head(metric: str) -> str:
-    names = "".join(f'<th scope="col"><span>{_short(k)}</span>' for k in range(COUNT))
+    names = "".join(f"<th scope=col><span>{_short(k)}</span>" for k in range(COUNT))
     return (
         '<table class="xp-matrix"><caption>↙ both − the better one<span>↗ interaction</span>'
-        f'</caption><thead><tr><th scope="col">{UNITS[metric]}{names}<tbody>'
+        f"</caption><thead><tr><th scope=col>{UNITS[metric]}{names}<tbody>"
     )
 
 
@@ -131,22 +141,25 @@ def _matrix(data: Data) -> str:
             f"<td{' class=xp-focus' if (i, j) in chosen else ''}>{cell}"
             for j, cell in enumerate(cells)
         )
-        rows.append(f'<tr><th scope="row">{_short(i)}{written}')
+        rows.append(f"<tr><th scope=row>{_short(i)}{written}")
     return f"{_head(MEASURED[data.measured][1])}{''.join(rows)}</table>"
 
 
-@lru_cache(maxsize=8)
-def _scale(measured: str) -> tuple[float, float, str]:
+@lru_cache(maxsize=10)
+def _scale(measured: str, far: bool) -> tuple[float, float, str]:
     """Lowest and highest gain that are drawn, and the ticks."""
-    ticks, metric = TICKS[measured], MEASURED[measured][1]
+    ticks, metric = (FAR_TICKS if far else TICKS)[measured], MEASURED[measured][1]
     pad = (ticks[-1] - ticks[0]) * 0.07
     low, high = ticks[0] - pad, ticks[-1] + pad
-    parts = []
+    rules, parts = "", []
     for tick in ticks:
         x = round(WIDTH * (tick - low) / (high - low))
-        kind = "xp-rule" if tick else "xp-zero"
-        parts.append(f'<path class="{kind}" d="M{x} 8V{BOTTOM}"/>')
+        if tick:
+            rules += f"M{x} 8V{BOTTOM}"
+        else:
+            parts.append(f'<path class="xp-zero" d="M{x} 8V{BOTTOM}"/>')
         parts.append(f'<text x="{x}" y="{BOTTOM + 16}">{format_number(tick)}</text>')
+    parts.append(f'<path class="xp-rule" d="{rules}"/>')
     unit = f"gain in {metric}, {UNITS[metric]}: more is better"
     parts.append(f'<text x="{WIDTH // 2}" y="{BOTTOM + 36}">{unit}</text>')
     return low, high, "".join(parts)
@@ -154,25 +167,24 @@ def _scale(measured: str) -> tuple[float, float, str]:
 
 def _runs_drawn(data: Data) -> str:
     """Draw the gains of the chosen pair: a row a comparison, a dot a seed."""
-    low, high, ticks = _scale(data.measured)
+    values = np.hstack([data.intervals, data.gains])
+    low, high, ticks = _scale(data.measured, False)
+    if values.min() < low or values.max() > high:
+        low, high, ticks = _scale(data.measured, True)
     shown = 3 if data.pair[0] == data.pair[1] else 5
-    values = np.hstack([data.intervals, np.sort(data.gains)])[:shown]
-    places = np.rint(WIDTH * (values - low) / (high - low))
-    # Dots on every third pixel: finer is not seen, and longer to store.
-    places[:, 3:] = 3 * np.rint(places[:, 3:] / 3)
-    parts = []
+    places = np.rint(WIDTH * (values - low) / (high - low)).astype(int)[:shown]
     names = (*(TECHNIQUES[k] for k in data.pair), "both", "both − the better one", "interaction")
-    for name, y, row in zip(
-        names, HEIGHTS, np.clip(places, 4, WIDTH - 4).astype(int).tolist(), strict=False
-    ):
-        mean, left, right, *seeds = row
-        dots = "".join(f"M{x} {y + 13}h0" for x in seeds)
-        parts.append(
-            f'<text class="xp-name" x="4" y="{y - 11}">{name}</text>'
-            f'<path class="xp-bar" d="M{left} {y}H{right}"/>'
-            f'<path class="xp-mean" d="M{mean - 5} {y}l5-5 5 5-5 5z"/>'
-            f'<path class="xp-seeds" d="{dots}"/>'
-        )
+    words, bars, dots = "", "", ""
+    for name, y, (mean, _, right, *seeds) in zip(names, HEIGHTS, places.tolist(), strict=False):
+        words += f'<text class="xp-name" x="4" y="{y - 11}">{name}</text>'
+        half = right - mean
+        bars += f"M{mean - half} {y}h{half}{DIAMOND}h{half}"
+        at = " ".join(str(round(x / GRID)) for x in sorted(seeds))
+        dots += f'<text x="{at}" y="{(y + 13) / GRID:g}">{"•" * len(seeds)}</text>'
+    parts = [
+        f'<path class="xp-bars" d="{bars}"/>{words}'
+        f'<g class="xp-seeds" transform="scale({GRID})">{dots}</g>'
+    ]
     if shown == 5:
         total = min(round(WIDTH * (sum(data.intervals[:2, 0]) - low) / (high - low)), WIDTH - 4)
         end, y = total > 0.6 * WIDTH, HEIGHTS[2]
@@ -193,7 +205,7 @@ def _readout(data: Data) -> Readout:
     i, j = data.pair
     unit = UNITS[MEASURED[data.measured][1]]
     found = [Interval(*(float(v) for v in row)) for row in data.intervals]
-    means = [Quantity(float(f"{gain.mean:.3g}"), unit) for gain in found]  # short to store
+    means = [Quantity(float(f"{gain.mean:.2g}"), unit) for gain in found]  # short to store
     a, b = TECHNIQUES[i], TECHNIQUES[j]
 
     def said(shown: Interval) -> str:
@@ -230,8 +242,9 @@ pairs = Explorer(
     caption="Gains over a small network without any of them, on test digits, means over ten seeds. "
     "Left: on the framed diagonal each technique alone; below it, both over the better one; above "
     "it, the interaction: both minus the sum of the two gains. Blue with a bar above: a gain; red "
-    "with a bar below: a loss; a point: the 95 % interval contains 0. Right: a dot a seed, the "
-    "mean and its interval; what lies beyond the axis stands at its end.",
+    "with a bar below: a loss; ·: the 95 % interval contains 0. Thick frames: the chosen pair. "
+    "Right: its runs, a dot a seed, with the mean and its interval; the axis is longer for pairs "
+    "that lose much.",
     controls=(
         Choice("measured", "Measured", {k: v[0] for k, v in MEASURED.items()}, "wrong"),
         Choice("first", "First technique", CHOICES, "3"),
