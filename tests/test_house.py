@@ -204,6 +204,23 @@ def test_page_defines_nothing(path):
     assert found == []
 
 
+PART = re.compile(
+    r"\{literalinclude\} (\S+)\n:language: python\n:pyobject: (\w+)\n:lines: (\d+)-(\d+)"
+)
+
+
+@each_page
+def test_included_lines_are_the_end_of_a_function(path):
+    """Lines are counted from its first; a longer docstring would move them unseen."""
+    for file, name, first, last in PART.findall(path.read_text(encoding="utf-8")):
+        tree = ast.parse((path.parent / file).read_text(encoding="utf-8"))
+        (function,) = (n for n in tree.body if getattr(n, "name", "") == name)
+        top = min([function.lineno, *(d.lineno for d in function.decorator_list)]) - 1
+        code = function.body[1:]  # without the docstring
+        assert top + int(first) in {statement.lineno for statement in code}
+        assert top + int(last) == function.end_lineno
+
+
 @each_page
 def test_page_opens_as_a_notebook(path):
     """A page with cells carries the header that makes it a notebook in JupyterLab."""
