@@ -16,7 +16,6 @@ BETWEEN = ("", "linear", "log", "whole")
 
 
 def _kind(value: Value) -> type:
-    # A browser knows one kind of number: what was 0.0 comes back as 0.
     return float if type(value) is int else type(value)
 
 
@@ -59,10 +58,15 @@ class Control:
         """Say in words which values the control takes."""
         return f"one of {', '.join(map(repr, self.values))}"
 
-    def check(self, value: Value) -> None:
-        """Raise a ValueError unless the control can take this value."""
+    def check(self, value: Value) -> Value:
+        """Return the value as it was declared; raise a ValueError unless the control can take it.
+
+        A browser knows one kind of number: what was declared as 0.0 comes back as 0.
+        """
         if not self.allows(value):
             raise ValueError(f"{self.name} must be {self.allowed()}; got {value!r}")
+        same = (v for v in self.values if v == value and _kind(v) is _kind(value))
+        return next(same, value)
 
     def _check_declaration(self) -> None:
         where = f"control {self.name!r}"

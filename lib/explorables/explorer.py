@@ -139,13 +139,14 @@ class Explorer:
     def run(self, **params: Value) -> Any:
         """Check the parameters, fill in the defaults and compute."""
         known = {c.name: c for c in self.controls}
+        given = {**self.defaults}
         for name, value in params.items():
             if name not in known:
                 raise ValueError(
                     f"explorer {self.name}: no control {name!r}; it has {sorted(known)}"
                 )
-            known[name].check(value)
-        return self.compute(**{**self.defaults, **params})
+            given[name] = known[name].check(value)
+        return self.compute(**given)
 
     def show(self) -> Any:
         """Return the explorer for the host that runs this cell, which then shows it."""

@@ -154,7 +154,7 @@ def answer(name: str, params: str) -> str:
         given = json.loads(params)
         state = {c.name: _typed(c, given.get(c.name, c.default)) for c in explorer.controls}
         for control in explorer.controls:
-            control.check(state[control.name])
+            state[control.name] = control.check(state[control.name])
         shown = show_state(explorer, picture, state)
     except Exception as error:
         cause = error.__cause__ or error

@@ -57,6 +57,21 @@ def test_every_control_answers(open_page, page, name):
     assert figure.locator(".explorer-status").inner_text() == ""
 
 
+def test_a_click_on_a_cell_chooses_its_row_and_column(open_page):
+    figure = open_page("book/generalization/combinations.html").locator(
+        'figure[data-explorer="combinations.pairs"]'
+    )
+    figure.locator("tbody tr").nth(6).locator("td").nth(2).click()
+    figure.page.wait_for_function(
+        "f => f.getAttribute('aria-busy') === 'false'", arg=figure.element_handle()
+    )
+    state = state_of(figure)
+    assert (state["first"], state["second"]) == ("6", "2")
+    assert figure.locator("select[name=first]").input_value() == "6"
+    explorer = EXPLORERS["combinations.pairs"]
+    assert shown(figure)[1] == explorer.readout(explorer.run(**state)).sentence
+
+
 def _walk(figure, explorer):
     """Twenty-five random changes end where the controls stand."""
     rng = np.random.default_rng(0)

@@ -83,3 +83,5 @@ def test_a_browser_has_one_kind_of_number():
     assert not weight.allows(False)
     assert not weight.allows("0")
     assert Choice("kind", "Kind", {0: "no", 1: "yes"}, 0).allows(1.0)
+    for control in (weight, Steps("weight", "Weight", (0.0, 0.5), 0.5)):
+        assert type(control.check(0)) is float

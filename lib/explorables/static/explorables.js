@@ -89,7 +89,18 @@
         this.put(this.usual);
         this.change();
       });
+      this.picture.addEventListener("click", (event) => this.pick(event.target.closest("td")));
       if (python.offered) this.offer();
+    }
+
+    /* A table may name two controls: a click on a cell chooses the values of its row and its column. */
+    pick(cell) {
+      const table = cell && cell.closest("table[data-rows]");
+      if (!table) return;
+      const choose = (name, index) => place(this.fields.find((field) => field.name === name), index);
+      choose(table.dataset.rows, cell.parentElement.sectionRowIndex);
+      choose(table.dataset.columns, cell.cellIndex - 1); // the first heads the row
+      this.change();
     }
 
     restore(positions) {

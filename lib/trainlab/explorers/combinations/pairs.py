@@ -128,7 +128,8 @@ def _marks(measured: str) -> list[list[str]]:
 def _head(metric: str) -> str:
     names = "".join(f"<th scope=col><span>{_short(k)}</span>" for k in range(COUNT))
     return (
-        '<table class="xp-matrix"><caption>↙ both − the better one<span>↗ interaction</span>'
+        '<table class="xp-matrix" data-rows="first" data-columns="second">'
+        "<caption>↙ both − the better one<span>↗ interaction</span>"
         f"</caption><thead><tr><th scope=col>{UNITS[metric]}{names}<tbody>"
     )
 
@@ -242,9 +243,9 @@ pairs = Explorer(
     caption="Gains over a small network without any of them, on test digits, means over ten seeds. "
     "Left: on the framed diagonal each technique alone; below it, both over the better one; above "
     "it, the interaction: both minus the sum of the two gains. Blue with a bar above: a gain; red "
-    "with a bar below: a loss; ·: the 95 % interval contains 0. Thick frames: the chosen pair. "
-    "Right: its runs, a dot a seed, with the mean and its interval; the axis is longer for pairs "
-    "that lose much.",
+    "with a bar below: a loss; ·: the 95 % interval contains 0. Thick frames: the chosen pair (in "
+    "the built book a click on a cell chooses it). Right: its runs, a dot a seed, with the mean "
+    "and its interval; the axis is longer for pairs that lose much.",
     controls=(
         Choice("measured", "Measured", {k: v[0] for k, v in MEASURED.items()}, "wrong"),
         Choice("first", "First technique", CHOICES, "3"),
