@@ -16,7 +16,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .controls import Control, Value
+from .controls import Control
 from .explorer import Explorer
 from .html_picture import HtmlPicture
 from .shown import show_state
@@ -119,18 +119,10 @@ def prepare(name: str, module: str, layout: str) -> None:
         _prepared[name] = explorer, SvgPicture(explorer, layout=json.loads(layout))
 
 
-def _typed(control: Control, value: Any) -> Value:
-    """Undo what JSON does to numbers: 1.0 comes as 1."""
-    for known in (*control.values, control.default):
-        if known == value and isinstance(known, bool) == isinstance(value, bool):
-            return known
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and isinstance(control.default, float)
-    ):
-        return float(value)
-    return value  # type: ignore[no-any-return]
+def _typed(control: Control, value: Any) -> Any:
+    """Undo what JSON does to numbers between those that are declared: 1.0 comes as 1."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and isinstance(control.default, float) else value
 
 
 def answer(name: str, params: str) -> str:
