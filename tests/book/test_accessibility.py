@@ -81,5 +81,5 @@ def test_reduced_motion_moves_nothing(open_page, page):
     window = open_page(page, reduced_motion="reduce")
     # What ends by itself while the page loads is over; nothing goes on moving.
     window.wait_for_function(
-        "document.getAnimations().every(a => a.playState !== 'running')", timeout=5000
+        "() => document.getAnimations().every(a => a.playState !== 'running')", timeout=30_000
     )

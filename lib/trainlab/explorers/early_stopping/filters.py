@@ -98,7 +98,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     (ridge,) = ax.plot([], [], color=palette.BACKWARD, ls="--")
     (stop,) = ax.plot([], [], color=palette.FORWARD)
     (half,) = ax.plot([], [], color=palette.MUTED, lw=1, ls=":")
-    label = ax.text(1.3e-4, 1.63, "", va="top", linespacing=1.5)
+    label = ax.text(1.3e-4, 1.54, "")
 
     ax = right.subplots()
     panel_label(ax, "Expected risk")

@@ -89,7 +89,8 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     ax.plot(np.arange(EPOCHS), true_loss(np.arange(EPOCHS)), color=palette.THEORY, lw=1.3, ls="--")
     (stop,) = ax.plot([], [], color=palette.HIGHLIGHT, lw=2)
     (best,) = ax.plot([], [], "o", color=palette.HIGHLIGHT, ms=8, mec=palette.PAPER)
-    label = ax.text(EPOCHS - 3, 1.44, "", ha="right", va="top", linespacing=1.5)
+    # Line by line: releases of matplotlib set the lines of one text in different places.
+    labels = [ax.text(EPOCHS - 3, y, "", ha="right") for y in (1.36, 1.24)]
     ax.text(EPOCHS - 3, 0.63, "without noise", ha="right", color=palette.THEORY)
     ax.plot([EPOCHS - 30, EPOCHS - 38], [0.61, 0.41], color=palette.THEORY, lw=0.7)
     (strip,) = ax.fill([0, 0], [0, 0], fc=palette.HIGHLIGHT, alpha=0.6)
@@ -113,7 +114,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     ax.text(0.0012, 90, "dotted: never", color=palette.INK, va="center")
     ax.text(0.0012, 82, "stop, take best", color=palette.INK, va="center")
     return {
-        "rest": rest, "seen": seen, "stop": stop, "best": best, "label": label, "strip": strip,
+        "rest": rest, "seen": seen, "stop": stop, "best": best, "labels": labels, "strip": strip,
         "last": last, "restored": restored, "attainable": attainable,
     }  # fmt: skip
 
@@ -129,7 +130,9 @@ def _update(artists: dict[str, Any], data: Patience) -> None:
     artists["seen"].set_data(data.epochs[seen], data.scores[seen])
     artists["stop"].set_data([data.stop, data.stop], [STRIP, 1.15])
     artists["best"].set_data([data.best], [data.scores[data.epochs == data.best][0]])
-    artists["label"].set_text(f"stops at epoch {data.stop},\nbest score at {data.best} (dot)")
+    words = f"stops at epoch {data.stop},", f"best score at {data.best} (dot)"
+    for label, line in zip(artists["labels"], words, strict=True):
+        label.set_text(line)
     counts = np.histogram(data.stops, np.arange(0, EPOCHS + 1, 10))[0]
     edges = np.repeat(np.arange(0, EPOCHS + 1, 10), 2)
     heights = np.concatenate([[0], np.repeat(counts / RUNS, 2), [0]])

@@ -75,7 +75,8 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     lines = [ax.plot([], [], color=palette.TRAIN, lw=1.3)[0] for _ in SHOWN]
     (seen,) = ax.plot([], [], "o", color=palette.TRAIN, ms=6)
     (unseen,) = ax.plot([], [], "o", mfc="none", mec=palette.TEST, mew=1.6, ms=6)
-    label = ax.text(350, 1.15, "", ha="right", va="top", color=palette.INK)
+    ax.text(350, 0.99, "discs: in the fit", ha="right")
+    ax.text(350, 0.83, "circles: not", ha="right")
     ax.text(3.3, 0.094, "noise of the labels", color=palette.MUTED, va="bottom")
 
     top, bottom = right.subplots(2, 1)
@@ -95,7 +96,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
         axis.axhline(0, color=palette.THEORY, lw=1.5, ls="--")
         panels.append({"bars": bars, "dots": dots, "now": now})
     return {
-        "lines": lines, "seen": seen, "unseen": unseen, "label": label, "panels": panels,
+        "lines": lines, "seen": seen, "unseen": unseen, "panels": panels,
     }  # fmt: skip
 
 
@@ -109,7 +110,6 @@ def _update(artists: dict[str, Any], data: Measured) -> None:
             points[inside].append((n, data.losses[row, column]))
     artists["seen"].set_data(*zip(*points[True], strict=True))
     artists["unseen"].set_data(*zip(*points[False], strict=True))
-    artists["label"].set_text("discs: in the fit\ncircles: not")
     off = data.alphas - exact_alpha(data.spectrum), 100 * (data.fars / data.losses[-1, -1] - 1)
     at = CORNERS.index(data.corner)
     for panel, ranges in zip(artists["panels"], off, strict=True):

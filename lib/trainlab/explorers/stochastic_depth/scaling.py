@@ -93,8 +93,12 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     (train,) = ax.plot([], [], color=palette.TRAIN, marker="o", ls="", ms=7)
     (test,) = ax.plot([], [], color=palette.TEST, marker="s", ls="", ms=6, fillstyle="none", mew=2)
     names = [
-        ax.text(DEPTH + 0.4, 1, text, color=color, weight="bold", va="center")
-        for text, color in (("training,\nmean", palette.TRAIN), ("test", palette.TEST))
+        ax.text(DEPTH + 0.4, 1, text, color=color, weight="bold")
+        for text, color in (
+            ("training,", palette.TRAIN),
+            ("mean", palette.TRAIN),
+            ("test", palette.TEST),
+        )
     ]
     ax = right.subplots()
     panel_label(ax, "Distance from the mean of all networks")
@@ -128,8 +132,9 @@ def _update(artists: dict[str, Any], data: Data) -> None:
     middle, sign = sum(ends) / 2, 1 if ends[0] >= ends[1] else -1
     if abs(ends[0] - ends[1]) < 0.16:
         ends = [middle + sign * 0.08, middle - sign * 0.08]
-    for name, end in zip(artists["names"], ends, strict=True):
-        name.set_position((DEPTH + 0.4, end))
+    places = (ends[0] + 0.016, ends[0] - 0.06, ends[1] - 0.02)
+    for name, height in zip(artists["names"], places, strict=True):
+        name.set_position((DEPTH + 0.4, height))
     artists["scatter"].set_data(range(DEPTH + 1), 100 * data.scatter)
     artists["error"].set_data(range(DEPTH + 1), 100 * data.error)
 
