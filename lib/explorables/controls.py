@@ -15,8 +15,10 @@ Value = str | int | float | bool
 BETWEEN = ("", "linear", "log", "whole")
 
 
-def _kind(value: Value) -> type:
-    return float if type(value) is int else type(value)
+def _same(one: Value, other: Value) -> bool:
+    # 2 and 2.0 are one number: a browser knows one kind only. True is none.
+    kinds = {float if type(value) is int else type(value) for value in (one, other)}
+    return len(kinds) == 1 and one == other
 
 
 @dataclass(frozen=True)
@@ -51,22 +53,17 @@ class Control:
 
     def allows(self, value: Value) -> bool:
         """Tell whether the control can take this value; 2 and 2.0 are one number, True is none."""
-        kind = _kind(value)
-        return any(kind is _kind(v) and value == v for v in self.values)
+        return any(_same(value, known) for known in self.values)
 
     def allowed(self) -> str:
         """Say in words which values the control takes."""
         return f"one of {', '.join(map(repr, self.values))}"
 
     def check(self, value: Value) -> Value:
-        """Return the value as it was declared; raise a ValueError unless the control can take it.
-
-        A browser knows one kind of number: what was declared as 0.0 comes back as 0.
-        """
+        """Return the value as it was declared; raise a ValueError if it is not allowed."""
         if not self.allows(value):
             raise ValueError(f"{self.name} must be {self.allowed()}; got {value!r}")
-        same = (v for v in self.values if v == value and _kind(v) is _kind(value))
-        return next(same, value)
+        return next((known for known in self.values if _same(value, known)), value)
 
     def _check_declaration(self) -> None:
         where = f"control {self.name!r}"

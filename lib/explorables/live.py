@@ -145,8 +145,6 @@ def answer(name: str, params: str) -> str:
     try:
         given = json.loads(params)
         state = {c.name: _typed(c, given.get(c.name, c.default)) for c in explorer.controls}
-        for control in explorer.controls:
-            state[control.name] = control.check(state[control.name])
         shown = show_state(explorer, picture, state)
     except Exception as error:
         cause = error.__cause__ or error

@@ -18,7 +18,7 @@ OPTIONS = {
     "resultTypes": ["violations"],
 }
 
-# Contrast is nine tenths of the time. What looks alike (color, size, weight, what lies behind) has
+# Contrast is most of the time. What looks alike (color, size, weight, what lies behind) has
 # the same contrast: three of a kind are measured. Pages have thirty to sixty kinds.
 MARK_ALIKE = """() => {
   // What is not laid out until it comes near would be measured against what stands there before.

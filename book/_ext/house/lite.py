@@ -19,7 +19,8 @@ from sphinx.util import logging
 
 from explorables import runtime
 
-from .notebooks import is_notebook, write_notebook
+from .notebooks import write_notebook
+from .prose import is_notebook
 
 KERNEL = ("ipython", "jedi", "micropip")  # packages of Pyodide that its kernel needs
 # Wheels that JupyterLite brings or `lite/wheels.txt` names -> what they need.
@@ -163,7 +164,7 @@ def _megabytes(root, out):
 
 
 def _add_button(app, pagename, templatename, context, doctree):
-    if not is_notebook(app, pagename) or not app.config.lite_site:
+    if not is_notebook(app.env, pagename) or not app.config.lite_site:
         return
     size = _megabytes(Path(app.srcdir), Path(app.outdir))
     place = context["pathto"]("lite/notebooks/index.html", 1)
@@ -184,7 +185,7 @@ def _write_notebooks(app, exception):
     if exception is not None or app.builder.format != "html" or not app.config.lite_site:
         return
     out = Path(app.outdir)
-    names = sorted(name for name in app.env.found_docs if is_notebook(app, name))
+    names = sorted(name for name in app.env.found_docs if is_notebook(app.env, name))
     for name in names:
         notebook = nbformat.read(out / f"_sources/{name}.ipynb", as_version=4)
         del notebook.cells[0]

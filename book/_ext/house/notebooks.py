@@ -13,7 +13,7 @@ import nbformat
 from docutils import nodes
 from myst_nb.ext.eval import EvalRoleAny
 
-from .prose import plain
+from .prose import is_notebook, plain
 
 INSTALL = """\
 try:
@@ -32,11 +32,6 @@ class _Quote(EvalRoleAny):
     def run(self):
         found, messages = super().run()
         return [nodes.inline("", "", *found, expression=self.text)], messages
-
-
-def is_notebook(app, pagename):
-    """Tell whether a page has cells."""
-    return "kernelspec" in app.env.metadata.get(pagename, {})
 
 
 def notebook_of(docname, env, doctree):
@@ -62,7 +57,7 @@ def write_notebook(notebook, target):
 
 
 def _write_copy(app, pagename, templatename, context, doctree):
-    if not is_notebook(app, pagename):
+    if not is_notebook(app.env, pagename):
         return
     options = app.config.html_theme_options
     url, branch = options["repository_url"], options["repository_branch"]

@@ -14,11 +14,16 @@ END = re.compile(r"^(`{3,})\{solution-end\}.*?^\1$", re.MULTILINE | re.DOTALL)
 FOOTNOTES = re.compile(r"^(`{3,})\{footbibliography\}.*?^\1$", re.MULTILINE | re.DOTALL)
 
 
+def is_notebook(env, docname):
+    """Tell whether a page has cells."""
+    return "kernelspec" in env.metadata.get(docname, {})
+
+
 def _link(env, docname, target, text):
     labels = env.get_domain("std")
     page = labels.anonlabels[target][0]
     words = text or labels.labels[target][2]
-    if page == docname or "kernelspec" not in env.metadata[page]:
+    if page == docname or not is_notebook(env, page):
         return words
     return f"[{words}]({posixpath.relpath(page, posixpath.dirname(docname))}.ipynb)"
 
@@ -31,7 +36,7 @@ def _names(entry):
 
 
 def _sources(entries, role, keys):
-    cited = [(_names(entries[k]), entries[k].fields["year"]) for k in re.split(r",\s*", keys)]
+    cited = [(_names(entries[key]), entries[key].fields["year"]) for key in keys]
     if role == "footcite:t":
         return ", ".join(f"{names} ({year})" for names, year in cited)
     return "(" + "; ".join(f"{names}, {year}" for names, year in cited) + ")"
@@ -71,8 +76,9 @@ def plain(source, docname, env, cited):
             return text or target
         if role == "ref":
             return _link(env, docname, target, text)
-        cited.extend(k for k in re.split(r",\s*", content) if k not in cited)
-        return _sources(entries, role, content)
+        keys = re.split(r",\s*", content)
+        cited.extend(key for key in keys if key not in cited)
+        return _sources(entries, role, keys)
 
     source = ROLE.sub(resolved, source)
     source = END.sub("", SOLUTION.sub("**Solution**", source))

@@ -81,9 +81,9 @@ def _drop_repeated_ids(app, doctree, docname):
 
 def _drop_roles(app, pagename, templatename, context, doctree):
     # ARIA has given up docutils' role for an entry of a bibliography; its list has other children.
-    for role in (' role="doc-biblioentry"', ' role="list" class="citation-list"'):
-        if "body" in context:
-            context["body"] = context["body"].replace(role, role.partition('"list"')[2])
+    if "body" in context:
+        body = context["body"].replace(' role="doc-biblioentry"', "")
+        context["body"] = body.replace(' role="list" class="citation', ' class="citation')
 
 
 def setup(app):

@@ -26,6 +26,7 @@ from ..optimizers import OPTIMIZERS, apply_updates
 from ..training import minibatch_rows
 from ..trees import tree_map
 from ..weight_penalties import soft_threshold
+from ._side_by_side import _layer
 
 Array = NDArray[Any]
 
@@ -84,10 +85,7 @@ def first_params(
     nets = [mlp_init(list(sizes), rng=np.random.default_rng([seed, 2])) for seed in seeds]
     layers: list[dict[str, Array]] = []
     for same in zip(*nets, strict=True):
-        layer = {
-            "weight": np.stack([net["weight"].T for net in same]),  # (seeds, in, out)
-            "bias": np.stack([net["bias"][None] for net in same]),
-        }
+        layer = _layer(same)
         if norm and len(layers) < len(nets[0]) - 1:
             layer |= {"gain": np.ones_like(layer["bias"]), "shift": np.zeros_like(layer["bias"])}
         layers.append(layer)

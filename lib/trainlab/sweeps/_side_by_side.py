@@ -7,6 +7,7 @@ what it would be alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,15 +53,24 @@ def _losses(params: Any, x: Any, labels: Any) -> Any:
     return cross_entropy(_logits(params, x), labels, reduction="none")
 
 
+def _layer(drawn: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+    """Put one layer of all networks into arrays: (runs, in, out) and (runs, 1, out)."""
+    pairs = [(one["weight"].T, one["bias"][None]) for one in drawn]
+    weights, biases = zip(*pairs, strict=True)
+    return {"weight": np.stack(weights), "bias": np.stack(biases)}
+
+
 def _stacked(seeds: Any, sizes: tuple[int, ...] = SIZES) -> dict[str, Array]:
     drawn = [mlp_init(sizes, rng=np.random.default_rng(seed)) for seed in seeds]
-    layers = [{k: np.stack([net[i][k] for net in drawn]) for k in drawn[0][i]} for i in (0, 1)]
-    return {
-        "in": layers[0]["weight"].swapaxes(1, 2).copy(),  # (runs, out, in) -> (runs, in, out)
-        "b": layers[0]["bias"][:, None],
-        "out": layers[1]["weight"].swapaxes(1, 2).copy(),
-        "c": layers[1]["bias"][:, None],
-    }
+    first, last = (_layer(same) for same in zip(*drawn, strict=True))
+    return {"in": first["weight"], "b": first["bias"], "out": last["weight"], "c": last["bias"]}
+
+
+def _batches(seeds: Iterable[int], count: int, *, batch_size: int, steps: int) -> Array:
+    """Draw the rows of each step for all runs, (steps, runs, batch); a seed has its own."""
+    rules = (np.random.default_rng([seed, 1]) for seed in seeds)
+    drawn = [minibatch_rows(count, batch_size=batch_size, steps=steps, rng=rng) for rng in rules]
+    return np.stack(drawn, axis=1)
 
 
 def train_side_by_side(
@@ -80,15 +90,7 @@ def train_side_by_side(
     steps, runs = rates.shape
     pixels, labels = digits(part="train")
     checks = digits(part="validation")
-    rows = np.stack(
-        [
-            minibatch_rows(
-                len(labels), batch_size=batch_size, steps=steps, rng=np.random.default_rng([s, 1])
-            )
-            for s in seeds
-        ],
-        axis=1,
-    )  # (steps, runs, batch)
+    rows = _batches(seeds, len(labels), batch_size=batch_size, steps=steps)
     params, chosen = _stacked(seeds), OPTIMIZERS[optimizer]
     state, alive = chosen.init(params), np.ones(runs, bool)
     found: dict[str, list[Array]] = {"train": [], "validation": []}

@@ -25,9 +25,9 @@ from ..classification import cross_entropy
 from ..datasets import digits
 from ..differentiation import vjp
 from ..optimizers import OPTIMIZERS, apply_updates
-from ..training import minibatch_rows
+from ..softmax import softmax
 from . import Sweep
-from ._side_by_side import _logits, _losses, _stacked
+from ._side_by_side import _batches, _logits, _losses, _stacked
 
 Array = NDArray[Any]
 
@@ -87,15 +87,7 @@ def run(method: str, n: int, wrong: float) -> dict[str, Any]:
     drawn = [_examples(n, wrong, seed) for seed in SEEDS]
     pixels, labels, true = (np.stack(same) for same in zip(*drawn, strict=True))
     rng = np.random.default_rng(3)
-    rows = np.stack(
-        [
-            minibatch_rows(
-                n, batch_size=BATCH, steps=STEPS[n], rng=np.random.default_rng([seed, 1])
-            )
-            for seed in SEEDS
-        ],
-        axis=1,
-    )  # (steps, runs, batch)
+    rows = _batches(SEEDS, n, batch_size=BATCH, steps=STEPS[n])
     params, adam = _stacked(SEEDS, (64, WIDTH, 10)), OPTIMIZERS["adam"]
     state, onehot = adam.init(params), np.eye(10)[labels]
     for step in range(STEPS[n]):
@@ -113,8 +105,7 @@ def _measured(params: Any, pixels: Array, labels: Array, true: Array, runs: int)
     parts = [digits(part="validation"), digits(part="test")]
     held_out, answers = (np.concatenate(same) for same in zip(*parts, strict=True))
     logits = np.asarray(_logits(params, held_out))
-    chances = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    chances /= chances.sum(axis=-1, keepdims=True)
+    chances = np.asarray(softmax(logits))
     chosen = logits.argmax(axis=-1)
     both = (answers == SIX) | (answers == NINE)
     losses = cross_entropy(logits, np.broadcast_to(answers, chosen.shape), reduction="none")

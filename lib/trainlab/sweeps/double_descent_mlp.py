@@ -16,9 +16,8 @@ from ..datasets import digits, flip_labels
 from ..differentiation import vjp
 from ..mlp import mlp_init
 from ..optimizers import OPTIMIZERS, apply_updates
-from ..training import minibatch_rows
 from . import Sweep
-from ._side_by_side import _logits, _losses
+from ._side_by_side import _batches, _logits, _losses
 
 Array = NDArray[Any]
 
@@ -85,17 +84,12 @@ def run(widths: list[int], noise: float) -> dict[str, Any]:
     }
     x, labels = stacked["train"]
     every = EXAMPLES // BATCH
-    rows = [
-        minibatch_rows(
-            EXAMPLES, batch_size=BATCH, steps=EPOCHS * every, rng=np.random.default_rng([s, 1])
-        )
-        for s in SEEDS
-        for _ in widths
-    ]
-    each = np.arange(len(rows))[:, None]
+    seeds = [seed for seed in SEEDS for _ in widths]
+    rows = _batches(seeds, EXAMPLES, batch_size=BATCH, steps=EPOCHS * every)
+    each = np.arange(len(seeds))[:, None]
     adam = OPTIMIZERS["adam"]
     state, found = adam.init(params), []
-    for step, now in enumerate(np.stack(rows, axis=1), start=1):
+    for step, now in enumerate(rows, start=1):
         losses, pullback = vjp(_losses, params, x=x[each, now], labels=labels[each, now])
         (grads,) = pullback(np.full(losses.shape, 1 / BATCH, losses.dtype))
         updates, state = adam.update(grads, state, params, lr=LR)

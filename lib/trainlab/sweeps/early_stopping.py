@@ -11,39 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..activations import relu
-from ..classification import cross_entropy
 from ..datasets import digits, flip_labels
 from ..differentiation import vjp
-from ..mlp import mlp_init
 from ..optimizers import OPTIMIZERS, apply_updates
 from ..training import minibatch_rows
 from . import Sweep
+from ._side_by_side import _logits, _losses, _stacked
 
 EXAMPLES, WIDTH, BATCH, LR, SEEDS = 400, 128, 40, 1.5e-3, (0, 1, 2, 3, 4, 5)
 NOISE = (0.0, 0.2, 0.4)  # share of wrong labels
 EPOCHS = 80
-
-
-def _losses(params: Any, x: Any, labels: Any) -> Any:
-    h = relu(x @ params["in"] + params["b"])
-    return cross_entropy(h @ params["out"] + params["c"], labels, reduction="none")
-
-
-def _right(params: Any, x: Any, labels: Any) -> Any:
-    h = relu(x @ params["in"] + params["b"])
-    return (h @ params["out"] + params["c"]).argmax(axis=-1) == labels
-
-
-def _start() -> dict[str, Any]:
-    """First weights of all seeds; weights as (runs, in, out)."""
-    nets = [mlp_init((64, WIDTH, 10), rng=np.random.default_rng(s)) for s in SEEDS]
-    return {
-        "in": np.stack([net[0]["weight"].T for net in nets]),
-        "b": np.zeros((len(nets), 1, WIDTH)),
-        "out": np.stack([net[1]["weight"].T for net in nets]),
-        "c": np.zeros((len(nets), 1, 10)),
-    }
 
 
 def run(noise: float) -> dict[str, Any]:
@@ -71,7 +48,7 @@ def run(noise: float) -> dict[str, Any]:
         "validation": (held_out, np.stack(drawn["validation"])),
         "test": (test, np.broadcast_to(test_labels, (runs, len(test_labels)))),
     }
-    params, adam = _start(), OPTIMIZERS["adam"]
+    params, adam = _stacked(SEEDS, (64, WIDTH, 10)), OPTIMIZERS["adam"]
     state = adam.init(params)
     curves: dict[str, list[Any]] = {"train_loss": []}
     for step, row in enumerate(batches):
@@ -85,8 +62,8 @@ def run(noise: float) -> dict[str, Any]:
         for name, (pixels, truth) in watched.items():
             losses = _losses(params, pixels, truth).mean(axis=1)
             curves.setdefault(f"{name}_loss", []).append(losses)
-            hits = _right(params, pixels, truth).mean(axis=1)
-            curves.setdefault(f"{name}_accuracy", []).append(hits)
+            hits = _logits(params, pixels).argmax(axis=-1) == truth
+            curves.setdefault(f"{name}_accuracy", []).append(hits.mean(axis=1))
     return {k: np.array(v).T.round(4).tolist() for k, v in curves.items()}
 
 

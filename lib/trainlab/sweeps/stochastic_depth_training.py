@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from ..activations import relu
 from ..classification import cross_entropy
+from ..combinations import paired_interval
 from ..datasets import digits, flip_labels
 from ..mlp import residual_mlp_init
 from ..stochastic_depth import drop_schedule, residual_stack
 from ..training import minibatch_rows, train
 from . import Sweep, stored_run
+from ._side_by_side import _layer
 
 Array = NDArray[Any]
 
@@ -59,14 +61,6 @@ def _task(n: int, noise: float, seed: int) -> _Task:
     return _Task(x[seen], given, x[rest], labels[rest], rows, first)
 
 
-def _stacked(layers: Sequence[Any]) -> dict[str, Array]:
-    """Put one layer of all networks into arrays: (runs, in, out) and (runs, 1, out)."""
-    return {
-        "weight": np.stack([layer["weight"].T for layer in layers]),
-        "bias": np.stack([layer["bias"] for layer in layers])[:, None],
-    }
-
-
 def _logits(params: Any, x: Any, **options: Any) -> Any:
     """Evaluate all networks, each on its examples; `options` are those of `residual_stack`.
 
@@ -99,9 +93,9 @@ def run(n: int, noise: float, p: float, seeds: Sequence[int] = SEEDS) -> dict[st
         np.stack(arrays) for arrays in list(zip(*tasks, strict=True))[:5]
     )
     drawn = [t.params for t in tasks]
-    params = {k: _stacked([net[k] for net in drawn]) for k in ("into", "out")} | {
+    params = {k: _layer([net[k] for net in drawn]) for k in ("into", "out")} | {
         "blocks": [
-            {k: _stacked([net["blocks"][i][k] for net in drawn]) for k in ("up", "down")}
+            {k: _layer([net["blocks"][i][k] for net in drawn]) for k in ("up", "down")}
             for i in range(DEPTH)
         ]
     }
@@ -149,5 +143,5 @@ def paired(
     made = stored_run("stochastic_depth_training", n=n, noise=noise, p=p)
     base = made if other else stored_run("stochastic_depth_training", n=n, noise=noise, p=0.0)
     gains = np.subtract(made[key], base[other or key])
-    student = 2.262  # 97.5 % of Student's t with 9 degrees of freedom
-    return float(gains.mean()), float(student * gains.std(ddof=1) / math.sqrt(len(gains)))
+    interval = paired_interval(gains)
+    return interval.mean, interval.high - interval.mean

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
 from explorables.style import panel_label
+from trainlab.combinations import t_factor
 from trainlab.explorers import palette
 from trainlab.sweeps import stored_run
 from trainlab.sweeps.data_augmentation import METHODS, SEEDS, SIZES, WRONG
@@ -32,9 +33,7 @@ MEASURES: Mapping[str | int | float, str] = {
     "off_center": "moved digits read right",
     "memorized": "wrong labels memorized",
 }
-STUDENT = 2.571  # 97.5 % quantile of Student's t with 5 degrees of freedom
 TICKS = (-30, -5, -1, 0, 1, 5, 30)
-assert len(SEEDS) == 6
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def _compute(measure: str, n: int, wrong: int) -> Methods:
         ]
     )
     differences = values[1:] - values[0]
-    margins = STUDENT * differences.std(axis=1, ddof=1) / np.sqrt(len(SEEDS))
+    margins = t_factor(len(SEEDS) - 1) * differences.std(axis=1, ddof=1) / np.sqrt(len(SEEDS))
     return Methods(measure, n, wrong, values, differences.mean(axis=1), margins)
 
 
