@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.book.asking import ASK, figure_on, go_live
+from tests.book.asking import ask, figure_on, go_live
 from tests.book.conftest import SITE
 from tests.book.pages import PLACES
 from tests.sites import chromium, served
@@ -54,7 +54,7 @@ def reactions(address: str, browser: object) -> Iterator[tuple[str, float, float
             explorer = registry()[name]
             go_live(figure_on(page, name))
             states = list(explorer.states())[:: max(1, explorer.count() // STATES)][:STATES]
-            taken = [ms for _, _, ms in page.evaluate(ASK, [name, states])]
+            taken = [ms for _, _, ms in ask(page, SITE, (page_name, name), states)]
             times += taken
             slowest = max(slowest, (name, statistics.median(taken)), key=lambda pair: pair[1])
         page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 # Small matrices on a busy machine are up to twenty times slower when BLAS threads wait for one
 # another. Takes effect only before NumPy is loaded.
@@ -26,3 +27,16 @@ def browser():
 
     with chromium() as started:
         yield started
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of one page of the book stay together, for they share its windows; others by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPage(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            page = re.search(r"test_(?:accessibility|crawl)\.py.*\[.*?(book/[\w/]+\.html)", nodeid)
+            return page[1] if page else nodeid.partition("::")[0]
+
+    return ByPage(config, log)

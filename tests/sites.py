@@ -74,6 +74,34 @@ class Faults(list):
 
 
 SETTLED = "figure => figure.getAttribute('aria-busy') === 'false'"
+# Set a control as a reader would, by position, and wait until the picture has followed.
+SET = """async (figure, name, position) => {
+  const field = figure.querySelector(`.explorer-controls [name="${name}"]`);
+  if (field.type === 'checkbox') field.checked = position === 1;
+  else field.value = String(position);
+  field.dispatchEvent(new Event('input', {bubbles: true}));
+  field.dispatchEvent(new Event('change', {bubbles: true}));
+  const end = Date.now() + 30000;
+  while (figure.getAttribute('aria-busy') !== 'false') {
+    if (Date.now() > end) throw new Error(`${name} = ${position} was not answered`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}"""
+SHOWN = """(figure) => [
+  Array.from(figure.querySelectorAll('.explorer-part')).map(p => p.innerHTML).join('|'),
+  figure.querySelector('.explorer-picture').getAttribute('aria-label'),
+  Array.from(figure.querySelectorAll('.explorer-readout dd')).map(d => d.dataset.value)]"""
+# One trip to the browser for many moves; of the pictures, only which were seen before.
+TOUR = f"""async (figure, moves) => {{
+  const set = {SET}, shown = {SHOWN}, pictures = [], stops = [];
+  for (const [name, position] of moves) {{
+    await set(figure, name, position);
+    const [picture, sentence, numbers] = shown(figure);
+    if (!pictures.includes(picture)) pictures.push(picture);
+    stops.push([JSON.parse(figure.dataset.state), pictures.indexOf(picture), sentence, numbers]);
+  }}
+  return stops;
+}}"""
 
 
 def state_of(figure: Any) -> dict[str, Any]:
@@ -82,23 +110,19 @@ def state_of(figure: Any) -> dict[str, Any]:
 
 
 def move(figure: Any, name: str, position: int) -> None:
-    """Set a control as a reader would, by position, and wait until the picture has followed."""
-    figure.locator(f'.explorer-controls [name="{name}"]').evaluate(
-        """(field, position) => {
-          if (field.type === 'checkbox') field.checked = position === 1;
-          else field.value = String(position);
-          field.dispatchEvent(new Event('input', {bubbles: true}));
-          field.dispatchEvent(new Event('change', {bubbles: true}));
-        }""",
-        position,
+    """Set a control, by position, and wait until the picture has followed."""
+    figure.evaluate(
+        f"(figure, [name, position]) => ({SET})(figure, name, position)", [name, position]
     )
-    figure.page.wait_for_function(SETTLED, arg=figure.element_handle())
+
+
+def tour(
+    figure: Any, moves: list[tuple[str, int]]
+) -> list[tuple[dict[str, Any], int, str, list[str]]]:
+    """Set one control after another; of each the state, picture (by number), sentence, numbers."""
+    return figure.evaluate(TOUR, moves)
 
 
 def shown(figure: Any) -> tuple[str, str, tuple[str, ...]]:
     """Picture, sentence and numbers as they stand in the page."""
-    return figure.evaluate(
-        """f => [Array.from(f.querySelectorAll('.explorer-part')).map(p => p.innerHTML).join('|'),
-               f.querySelector('.explorer-picture').getAttribute('aria-label'),
-               Array.from(f.querySelectorAll('.explorer-readout dd')).map(d => d.dataset.value)]"""
-    )
+    return figure.evaluate(SHOWN)

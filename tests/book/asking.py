@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 PATIENCE = 120_000  # ms; a busy machine is many times slower than a reader's
 
 # The stored entry of each state, the answer of Python in the page, and the milliseconds it took.
-ASK = """async ([name, states]) => {
-  const figure = document.querySelector(`figure[data-explorer="${name}"]`);
+ASK = """async ([name, source, states]) => {
   const python = window.explorables.python;
   const payload = await new Promise((resolve) => {
     const receive = window.explorables.receive;
     window.explorables.receive = (n, p) => { receive(n, p); if (n === name) resolve(p); };
     const script = document.createElement('script');
-    script.src = new URL('/_static/' + figure.dataset.states, location.href).href;
+    script.src = new URL('/_static/' + source, location.href).href;
     document.head.append(script);
   });
   const explorer = Object.assign({name: name}, payload.live);
@@ -26,6 +27,14 @@ ASK = """async ([name, states]) => {
   }
   return answers;
 }"""
+
+
+def ask(page, site, place, states):
+    """Ask the Python of a page for states of an explorer, which may stand on another page."""
+    on, name = place
+    html = (site / on).read_text(encoding="utf-8")
+    (source,) = re.findall(rf'data-explorer="{re.escape(name)}".*?data-states="([^"]+)"', html)
+    return page.evaluate(ASK, [name, source, states])
 
 
 def figure_on(page, name):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.book.pages import PAGES, PLACES
-from tests.sites import move, shown, state_of
+from tests.sites import SETTLED, Faults, move, shown, state_of, tour
 from trainlab.explorers import registry
 
 pytestmark = pytest.mark.browser
@@ -28,30 +28,43 @@ def stored(state, explorer):
     return {c.name: state[c.name] for c in explorer.stored}
 
 
+def at_rest(window, name):
+    """The figure of an explorer, near enough to be loaded, its controls at their defaults."""
+    figure = window.locator(f'figure[data-explorer="{name}"]')
+    figure.scroll_into_view_if_needed()
+    reset = figure.locator("[data-action=reset]")
+    if reset.is_enabled():
+        reset.click()
+        figure.page.wait_for_function(SETTLED, arg=figure.element_handle())
+    return figure
+
+
+def assert_follows(explorer, state, sentence, numbers):
+    """Words and numbers in the page are what Python says of the state."""
+    readout = explorer.readout(explorer.run(**state))
+    assert sentence == readout.sentence
+    np.testing.assert_allclose(
+        [float(n.replace("inf", "Infinity")) for n in numbers],
+        [number for _, number, _ in readout.rows()],
+        rtol=1e-6,  # another thread count may sum in another order
+    )
+
+
 @each_place
-def test_every_control_answers(open_page, page, name):
+def test_every_control_answers(look, page, name):
     """Each control runs through all its values; picture, words and numbers are Python's own."""
     explorer = explorer_named(name)
-    figure = open_page(page).locator(f'figure[data-explorer="{name}"]')
-    figure.scroll_into_view_if_needed()
-    assert state_of(figure) == stored(explorer.defaults, explorer)
+    figure = at_rest(look(page), name)
+    start = stored(explorer.defaults, explorer)
+    assert state_of(figure) == start
     for control in explorer.stored:
-        pictures = set()
-        for position, value in enumerate(control.values):
-            move(figure, control.name, position)
-            wanted = {**stored(explorer.defaults, explorer), control.name: value}
-            assert state_of(figure) == wanted
-            picture, sentence, numbers = shown(figure)
-            pictures.add(picture)
-            readout = explorer.readout(explorer.run(**wanted))
-            assert sentence == readout.sentence
-            np.testing.assert_allclose(
-                [float(n.replace("inf", "Infinity")) for n in numbers],
-                [number for _, number, _ in readout.rows()],
-                rtol=1e-6,  # another thread count may sum in another order
-            )
-        move(figure, control.name, control.values.index(control.default))
-        if len(pictures) == 1:  # the default may hide a control; a corner must not
+        back = control.values.index(control.default)
+        stops = tour(figure, [(control.name, i) for i in [*range(len(control.values)), back]])
+        for value, (state, _, sentence, numbers) in zip(control.values, stops, strict=False):
+            assert state == {**start, control.name: value}
+            assert_follows(explorer, state, sentence, numbers)
+        assert stops[-1][0] == start
+        if len({picture for _, picture, _, _ in stops}) == 1:  # the default may hide a control
             assert _answers_at_a_corner(figure, explorer, control)
     _walk(figure, explorer)
     assert figure.locator(".explorer-status").inner_text() == ""
@@ -62,9 +75,7 @@ def test_a_click_on_a_cell_chooses_its_row_and_column(open_page):
         'figure[data-explorer="combinations.pairs"]'
     )
     figure.locator("tbody tr").nth(6).locator("td").nth(2).click()
-    figure.page.wait_for_function(
-        "f => f.getAttribute('aria-busy') === 'false'", arg=figure.element_handle()
-    )
+    figure.page.wait_for_function(SETTLED, arg=figure.element_handle())
     state = state_of(figure)
     assert (state["first"], state["second"]) == ("6", "2")
     assert figure.locator("select[name=first]").input_value() == "6"
@@ -75,56 +86,56 @@ def test_a_click_on_a_cell_chooses_its_row_and_column(open_page):
 def _walk(figure, explorer):
     """Twenty-five random changes end where the controls stand."""
     rng = np.random.default_rng(0)
+    moves = []
     for _ in range(25):
         control = explorer.stored[rng.integers(len(explorer.stored))]
-        position = int(rng.integers(len(control.values)))
-        move(figure, control.name, position)
-        assert state_of(figure)[control.name] == control.values[position]
-    final = state_of(figure)
-    assert shown(figure)[1] == explorer.readout(explorer.run(**final)).sentence
+        moves.append((control, int(rng.integers(len(control.values)))))
+    stops = tour(figure, [(control.name, position) for control, position in moves])
+    for (control, position), (state, *_) in zip(moves, stops, strict=True):
+        assert state[control.name] == control.values[position]
+    state, _, sentence, numbers = stops[-1]
+    assert_follows(explorer, state, sentence, numbers)
 
 
 def _answers_at_a_corner(figure, explorer, control):
+    """Somewhere the control changes the picture, if not at the defaults."""
     for corner in explorer.corners():
-        for c in explorer.stored:
-            move(figure, c.name, c.values.index(corner[c.name]))
-        first = shown(figure)[0]
-        for position in range(len(control.values)):
-            move(figure, control.name, position)
-            if shown(figure)[0] != first:
-                figure.locator("[data-action=reset]").click()
-                return True
+        tour(figure, [(c.name, c.values.index(corner[c.name])) for c in explorer.stored])
+        stops = tour(figure, [(control.name, i) for i in range(len(control.values))])
+        if len({picture for _, picture, _, _ in stops}) > 1:
+            figure.locator("[data-action=reset]").click()
+            return True
     return False
 
 
 @each_place
-def test_keyboard_reaches_and_moves_every_control(open_page, page, name):
+def test_keyboard_reaches_and_moves_every_control(look, page, name):
     explorer = explorer_named(name)
-    window = open_page(page)
-    figure = window.locator(f'figure[data-explorer="{name}"]')
-    figure.scroll_into_view_if_needed()
+    window = look(page)
+    figure = at_rest(window, name)
     figure.locator(".explorer-controls [name]").first.focus()
-    for control in figure.locator(".explorer-controls [name]").all():
-        field = control.get_attribute("name")
-        assert window.evaluate("document.activeElement.name") == field
-        before = state_of(figure)[field]
-        key = "Space" if control.get_attribute("type") == "checkbox" else None
-        last = explorer.stored[[c.name for c in explorer.stored].index(field)].values[-1]
-        window.keyboard.press(key or ("ArrowLeft" if before == last else "ArrowRight")
-                              if control.get_attribute("type") in ("range", "checkbox")
-                              else ("ArrowUp" if before == last else "ArrowDown"))  # fmt: skip
+    for control in explorer.stored:
+        kind = window.evaluate("document.activeElement.type")
+        before = state_of(figure)[control.name]
+        assert window.evaluate("document.activeElement.name") == control.name
+        last = before == control.values[-1]
+        forth, back = ("ArrowRight", "ArrowLeft") if kind == "range" else ("ArrowDown", "ArrowUp")
+        window.keyboard.press("Space" if kind == "checkbox" else back if last else forth)
         window.wait_for_function(
             "([f, n, v]) => f.getAttribute('aria-busy') === 'false' && "
             "JSON.stringify(JSON.parse(f.dataset.state)[n]) !== v",
-            arg=[figure.element_handle(), field, json.dumps(before)],
+            arg=[figure.element_handle(), control.name, json.dumps(before)],
         )
         window.keyboard.press("Tab")
 
 
 @each_page
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_page_fits_a_phone(open_page, page, theme):
-    window = open_page(page, viewport={"width": 360, "height": 740}, color_scheme=theme)
+@pytest.mark.parametrize("how", ["phone", "turned"])
+def test_page_fits_a_phone(look, page, how):
+    """Dark from the start, or light and narrow after it was wide, as a window is dragged."""
+    window = look(page, "phone" if how == "phone" else "wide")
+    if how == "turned":
+        window.set_viewport_size({"width": 360, "height": 740})
     wide = window.evaluate(
         """() => { const limit = document.documentElement.clientWidth + 1;
           const scrolls = e => { for (let p = e; p; p = p.parentElement) {
@@ -134,16 +145,17 @@ def test_page_fits_a_phone(open_page, page, theme):
             .filter(e => e.getBoundingClientRect().right > limit && !scrolls(e))
             .map(e => e.tagName + '.' + e.className).slice(0, 5); }"""
     )
+    window.set_viewport_size({"width": 360 if how == "phone" else 1280, "height": 900})
     assert wide == []
-    assert window.evaluate("document.documentElement.dataset.theme") == theme
+    theme = window.evaluate("document.documentElement.dataset.theme")
+    assert theme == ("dark" if how == "phone" else "light")
 
 
 @each_page
-@pytest.mark.parametrize(("width", "least"), [(1280, 11), (360, 8)])
-def test_text_of_pictures_can_be_read(open_page, page, width, least):
+@pytest.mark.parametrize(("how", "least"), [("wide", 11), ("phone", 8)])
+def test_text_of_pictures_can_be_read(look, page, how, least):
     """The smallest text of a picture, in CSS pixels."""
-    window = open_page(page, viewport={"width": width, "height": 800})
-    sizes = window.evaluate(
+    sizes = look(page, how).evaluate(
         """() => Array.from(document.querySelectorAll('.explorer-picture svg')).flatMap(svg => {
           const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
           return Array.from(svg.querySelectorAll('text')) // a row of dots is not read
@@ -165,8 +177,6 @@ def test_without_javascript_the_page_stands(open_page, page):
 
 @each_page
 def test_from_a_file(browser, site, page):
-    from tests.sites import Faults
-
     faults = Faults()
     context = browser.new_context()
     window = faults.watch(context.new_page())

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from tests.book.asking import ASK, PATIENCE, figure_on, go_live, settle
+from tests.book.asking import PATIENCE, ask, figure_on, go_live, settle
 from tests.book.conftest import SITE
-from tests.book.pages import PAGES, PLACES, explorers_of
-from tests.sites import move, shown, state_of
+from tests.book.pages import PLACES
+from tests.sites import Faults, move, shown, state_of
 from trainlab.explorers import registry
 
 pytestmark = [pytest.mark.browser]
@@ -59,24 +59,33 @@ def assert_alike(ahead, live):
         assert abs(float(a) - float(b)) <= 0.5
 
 
-@pytest.mark.parametrize("page_name", [p for p in PAGES if explorers_of(p)])
-def test_corner_states_are_those_computed_ahead(open_page, page_name):
-    page = open_page(page_name)
-    for name in dict.fromkeys(n for p, n in PLACES if p == page_name):
-        explorer = registry().get(name)
-        if explorer is None:  # the example of the documentation
-            continue
-        figure_on(page, name)
-        corners = list(explorer.corners())[:: max(1, explorer.count() // 200)][:6]
-        for stored, answer, _ in page.evaluate(ASK, [name, corners]):
-            assert "error" not in answer, answer
-            parts, sentence, numbers = answer["entry"]
-            assert sentence == stored[1]
-            for (a, _), (b, _) in zip(stored[2], numbers, strict=True):
-                a, b = float(a), float(b)
-                assert math.isclose(a, b, rel_tol=1e-6) or (math.isnan(a) and math.isnan(b))
-            for ahead, live in zip(stored[0], parts, strict=True):
-                assert_alike(ahead, live)
+@pytest.fixture(scope="module")
+def started(browser, address):
+    """A page whose Python answers for the explorers of all pages, and its faults."""
+    faults = Faults()
+    page = faults.watch(browser.new_page())
+    page.goto(f"{address}/{WAVES[0]}")
+    yield page, faults
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("page_name", "name"), [place for place in PLACES if place[1] in registry()]
+)
+def test_corner_states_are_those_computed_ahead(started, site, page_name, name):
+    page, faults = started
+    explorer = registry()[name]
+    corners = list(explorer.corners())[:: max(1, explorer.count() // 200)][:6]
+    for stored, answer, _ in ask(page, site, (page_name, name), corners):
+        assert "error" not in answer, answer
+        parts, sentence, numbers = answer["entry"]
+        assert sentence == stored[1]
+        for (a, _), (b, _) in zip(stored[2], numbers, strict=True):
+            a, b = float(a), float(b)
+            assert math.isclose(a, b, rel_tol=1e-6) or (math.isnan(a) and math.isnan(b))
+        for ahead, live in zip(stored[0], parts, strict=True):
+            assert_alike(ahead, live)
+    assert faults == []
 
 
 @pytest.mark.parametrize(("page_name", "name"), [BITS, WAVES])
@@ -284,14 +293,14 @@ def test_manifest_lists_every_file():
     assert sum(there.values()) <= 27e6
 
 
-def test_memory_does_not_grow_with_the_states(open_page):
+def test_memory_does_not_grow_with_the_states(open_page, site):
     page = open_page(WAVES[0])
     figure = figure_on(page, WAVES[1])
     go_live(figure)
     states = [dict(registry()[WAVES[1]].defaults, seed=seed) for seed in range(500)]
-    page.evaluate(ASK, [WAVES[1], states[:50]])
+    ask(page, site, WAVES, states[:50])
     before = page.workers[0].evaluate(HEAP)
-    page.evaluate(ASK, [WAVES[1], states])
+    ask(page, site, WAVES, states)
     assert page.workers[0].evaluate(HEAP) - before <= 50e6
 
 

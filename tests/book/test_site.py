@@ -1,5 +1,6 @@
 """The built files: nothing from elsewhere, nothing missing, and little to load."""
 
+import functools
 import gzip
 import json
 import re
@@ -43,10 +44,22 @@ def read(site, page):
     return (site / page).read_text(encoding="utf-8")
 
 
+@functools.cache
+def links_of(path):
+    """What a built page loads, links and names; many pages link the same."""
+    return Links(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def zipped(path):
+    """Bytes of a file, gzip."""
+    return len(gzip.compress(path.read_bytes()))
+
+
 @each_page
 def test_nothing_is_loaded_from_another_host(site, page):
     html = read(site, page)
-    links = Links(html)
+    links = links_of(site / page)
     assert links.loaded
     assert [u for u in links.loaded if u.startswith(("http:", "https:", "//"))] == []
     for word in (
@@ -64,7 +77,7 @@ def test_nothing_is_loaded_from_another_host(site, page):
 
 @each_page
 def test_what_is_loaded_or_linked_inside_the_book_exists(site, page):
-    links = Links(read(site, page))
+    links = links_of(site / page)
     here = (site / page).parent
     for url in links.loaded + links.linked:
         if re.match(r"[a-z]+:|//", url):
@@ -73,12 +86,12 @@ def test_what_is_loaded_or_linked_inside_the_book_exists(site, page):
         target = (here / unquote(path.partition("?")[0])).resolve() if path else site / page
         assert target.exists(), f"{page} points to {url}, which is not there"
         if anchor and target.suffix == ".html":
-            assert anchor in Links(target.read_text(encoding="utf-8")).ids, f"{page}: {url}"
+            assert anchor in links_of(target).ids, f"{page}: {url}"
 
 
 @each_page
 def test_ids_are_unique_and_images_have_words(site, page):
-    links = Links(read(site, page))
+    links = links_of(site / page)
     assert len(set(links.ids)) == len(links.ids), sorted(
         i for i in links.ids if links.ids.count(i) > 1
     )
@@ -106,20 +119,17 @@ def test_no_cell_failed_and_no_markup_is_left_over(site, page):
 
 def _transferred(site, page):
     """Bytes (gzip) of the page and of what it loads, without the stored states."""
-    total = len(gzip.compress((site / page).read_bytes()))
-    for url in set(Links(read(site, page)).loaded):
-        path = (site / page).parent / url.partition("?")[0]
-        total += len(gzip.compress(path.read_bytes()))
-    return total
+    loaded = {u.partition("?")[0] for u in links_of(site / page).loaded}
+    files = {((site / page).parent / url).resolve() for url in loaded}
+    return zipped(site / page) + sum(map(zipped, files))
 
 
 @each_page
 def test_page_is_light(site, page):
-    html = len(gzip.compress((site / page).read_bytes()))
+    html = zipped(site / page)
     theme = _transferred(site, page) - html
     states = sum(
-        len(gzip.compress((site / "_static" / s).read_bytes()))
-        for s in re.findall(r'data-states="([^"]+)"', read(site, page))
+        zipped(site / "_static" / s) for s in re.findall(r'data-states="([^"]+)"', read(site, page))
     )
     assert theme <= LIMIT_THEME
     assert theme + html + states <= LIMIT_PAGE
@@ -175,7 +185,7 @@ def test_notebook_quotes_the_values_of_the_page(site):
 def test_launch_and_edit_buttons_point_to_this_page(site, page):
     if "kernelspec" not in (ROOT / page).with_suffix(".md").read_text(encoding="utf-8"):
         pytest.skip("not a notebook")
-    linked = Links(read(site, page)).linked
+    linked = links_of(site / page).linked
     name = page.removesuffix(".html")
     assert any(
         u.startswith("https://mybinder.org/") and u.endswith(f"lab/tree/{name}.md") for u in linked
@@ -193,12 +203,16 @@ def test_search_knows_the_pages(site):
 
 
 @each_page
-def test_page_runs_only_what_it_came_with(browser, address, page):
+def test_page_states_its_policy_first(site, page):
+    head = read(site, page).partition("<head>")[2].lstrip()
+    policy = re.match(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"', head)
+    assert policy
+    assert "'unsafe-inline'" not in policy[1].partition("style-src")[0]
+
+
+def test_page_runs_only_what_it_came_with(browser, address):
     window = browser.new_page()
-    window.goto(f"{address}/{page}")
-    policy = window.locator("head > *").first
-    assert policy.get_attribute("http-equiv") == "Content-Security-Policy"
-    assert "'unsafe-inline'" not in policy.get_attribute("content").partition("style-src")[0]
+    window.goto(f"{address}/{PAGES[0]}")
     window.evaluate(
         """() => { const script = document.createElement('script');
           script.textContent = 'window.intruder = true'; document.body.append(script); }"""

@@ -89,7 +89,9 @@ def numpy_run(ranks, micro_batches=1, dtype=np.float64):
         states = [sgd_init(params)] * ranks
         for rows in plan:
             parts = split_batch((pixels[rows], labels[rows]), ranks=ranks)
-            mine = [split_batch(p, ranks=micro_batches) if micro_batches > 1 else [p] for p in parts]
+            mine = [
+                split_batch(p, ranks=micro_batches) if micro_batches > 1 else [p] for p in parts
+            ]
             done = data_parallel_step(replicas, states, batches=mine, loss=loss, update=UPDATE)
             replicas, states = done.replicas, done.states
             losses.append(done.loss)
