@@ -16,7 +16,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := book
-.PHONY: help book serve lab test lint bench referees mutants links claims data sweeps lock clean
+.PHONY: help book serve lab test lint bench torch distributed referees mutants links claims data sweeps lock clean
 
 help:           ## list the commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | sort | expand -t 10
@@ -44,8 +44,12 @@ bench: $(VENV)/dev.stamp book   ## measure what a reader waits for, and the libr
 	@$(BIN)/python -m tests.browser_setup
 	$(BIN)/python -m tests.bench $(ARGS)
 
-referees: $(VENV)/dev.stamp   ## compare with PyTorch as well (installs it: large on some machines)
-	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+torch: $(VENV)/torch.stamp   ## install PyTorch, with which `make test` compares, too (large on some machines)
+
+distributed: $(VENV)/torch.stamp   ## only the tests that train on several processes
+	$(BIN)/python -m pytest -m distributed tests/distributed $(ARGS)
+
+referees: $(VENV)/torch.stamp   ## only the comparisons with independent frameworks
 	$(BIN)/python -m pytest -m referee tests/trainlab $(ARGS)
 
 mutants: $(VENV)/dev.stamp   ## change the library here and there, and see whether a test notices (ARGS=dropout)
@@ -111,6 +115,10 @@ $(VENV)/book.stamp: requirements.txt pyproject.toml
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/book.stamp
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/torch.stamp: $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[torch]'
 	@touch $@
 
 # What Binder installs, and nothing else: JupyterLab is tested with this.

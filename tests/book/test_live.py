@@ -297,11 +297,11 @@ def test_memory_does_not_grow_with_the_states(open_page, site):
     page = open_page(WAVES[0])
     figure = figure_on(page, WAVES[1])
     go_live(figure)
-    states = [dict(registry()[WAVES[1]].defaults, seed=seed) for seed in range(500)]
+    states = [dict(registry()[WAVES[1]].defaults, seed=seed) for seed in range(200)]
     ask(page, site, WAVES, states[:50])
     before = page.workers[0].evaluate(HEAP)
     ask(page, site, WAVES, states)
-    assert page.workers[0].evaluate(HEAP) - before <= 50e6
+    assert page.workers[0].evaluate(HEAP) - before <= 20e6
 
 
 def test_hidden_tab_gets_its_time_again(open_page):
