@@ -9,6 +9,7 @@ processor in them: what else the machine does hardly changes the ratio.
 from __future__ import annotations
 
 import datetime
+import functools
 import gc
 import json
 import math
@@ -27,6 +28,7 @@ import numpy as np
 from tests.bench_work import WIDTHS, Operation, operations, steps, torch, training_step
 from trainlab.collectives import ring_all_reduce
 from trainlab.differentiation import Variable
+from trainlab.formats import BF16, E4M3, E5M2, FP16, round_to
 from trainlab.tokenization import train_bpe
 
 STORED = Path(__file__).parents[1] / "book" / "about" / "library_speed.json"
@@ -77,14 +79,18 @@ def alone() -> Iterator[Row]:
     sources = sorted((STORED.parents[2] / "lib").rglob("*.py"))
     text = "".join(path.read_text(encoding="utf-8") for path in sources).encode()[: 10**6]
     ranks = np.random.default_rng(0).standard_normal((64, 10**6), np.float32)
-    for name, work, budget in (
+    rows: list[tuple[str, Callable[[], Any], float]] = [
         ("BPE, 1,000 merges learned from 1 MB of source", lambda: train_bpe(text, merges=1000), 20),
         ("ring all-reduce, 64 ranks of 10⁶ numbers", lambda: ring_all_reduce(ranks), 0.5),
-    ):
+    ]
+    for fmt, budget in ((FP16, 0.015), (BF16, 0.015), (E4M3, 0.06), (E5M2, 0.06)):
+        work = functools.partial(round_to, ranks[0], fmt)
+        rows.append((f"rounding of 10⁶ floats to {fmt.name}", work, budget))
+    for name, run, budget in rows:
         times = []
         for _ in range(3):
             start = time.process_time()
-            work()
+            run()
             times.append(time.process_time() - start)
         yield {"name": name, "s": statistics.median(times), "budget": budget}
 
@@ -149,7 +155,7 @@ def main(store: bool = False) -> int:
     def show(name: str, measured: float, budget: float, unit: str, more: str = "") -> None:
         verdicts.append(measured > budget)
         mark = "  OVER" if verdicts[-1] else ""
-        print(f"{name:<64}{measured:>9.2f} of {budget:>5g} {unit}{more}{mark}", flush=True)
+        print(f"{name:<64}{measured:>9.3g} of {budget:>5g} {unit}{more}{mark}", flush=True)
 
     if torch is None:
         print("PyTorch is not installed (the extra `torch`): nothing to compare the library with.")

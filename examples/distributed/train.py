@@ -1,9 +1,10 @@
-"""Train one small network on any number of processes, with the same result on each number.
+"""Train one small network on any number of processes, always with the same result.
 
-    torchrun --standalone --nproc-per-node 2 examples/distributed/train.py --parallel ddp
+    torchrun --standalone --nproc-per-node 2 examples/distributed/train.py
 
-The data, the batches, and the initial parameters are those of `trainlab`, so the run can be compared
-with a single process and with the simulation in NumPy. On GPUs the same command runs with NCCL.
+The data, the batches, and the initial parameters are those of `trainlab`, so the run can be
+compared with a single process and with the simulation in NumPy. On GPUs the same command
+runs with NCCL.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def parallel(model: nn.Sequential, kind: str) -> nn.Module:
 
 @contextlib.contextmanager
 def synchronized(model: nn.Module, now: bool) -> Iterator[None]:
-    """Let gradients accumulate on each rank, until the last micro-batch sends them."""
+    """Let gradients accumulate on each rank; the last micro-batch sends them."""
     if isinstance(model, DistributedDataParallel) and not now:
         with model.no_sync():
             yield
@@ -83,8 +84,13 @@ def synchronized(model: nn.Module, now: bool) -> Iterator[None]:
     yield
 
 
-def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
-    """Write a checkpoint that any number of ranks can resume; a rank that dies leaves it whole."""
+def save(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    losses: list[float],
+) -> None:
+    """Write a checkpoint for any number of ranks; a rank that dies leaves it whole."""
     weights, moments = state_dict.get_state_dict(model, optimizer, options=WHOLE)
     if dist.get_rank() == 0:
         part = path.with_suffix(".part")
@@ -93,7 +99,11 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, losses:
     dist.barrier()
 
 
-def resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+def resume(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> list[float]:
     """Take over a checkpoint; return the losses up to it."""
     kept = torch.load(path, weights_only=True)
     state_dict.set_state_dict(
@@ -106,17 +116,25 @@ def resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> li
     return list(kept["losses"])
 
 
-def step(model: nn.Module, rows: np.ndarray, data: tuple, micro_batches: int, fatal: bool) -> float:
-    """Accumulate the gradient of the mean loss over all rows of all ranks; return that loss."""
+def step(
+    model: nn.Module,
+    rows: np.ndarray,
+    data: tuple,
+    micro_batches: int,
+    fatal: bool,
+) -> float:
+    """Accumulate the gradient of the mean over all ranks; return that mean."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     mine = np.array_split(np.array_split(rows, ranks)[rank], micro_batches)
     total = torch.zeros((), dtype=data[0].dtype, device=data[0].device)
     for number, micro in enumerate(mine):
         inputs, labels = (part[micro] for part in data)
-        # Summed over the rows and divided by all: parts may differ in size. Ranks are averaged by
-        # DDP and FSDP, so each contributes `ranks` times its share.
+        # Summed over the rows and divided by all: parts may differ in size.
+        # DDP and FSDP average over ranks: each gives `ranks` times its share.
         with synchronized(model, now=number == len(mine) - 1):
-            loss = nn.functional.cross_entropy(model(inputs), labels, reduction="sum") / len(rows)
+            outputs = model(inputs)
+            loss = nn.functional.cross_entropy(outputs, labels, reduction="sum")
+            loss /= len(rows)
             if fatal:
                 os._exit(13)
             (ranks * loss).backward()
@@ -158,7 +176,8 @@ def main() -> None:
             save(given.checkpoint, model, optimizer, losses)
     weights = state_dict.get_model_state_dict(model, options=WHOLE)
     if dist.get_rank() == 0:
-        print(f"{given.parallel} on {dist.get_world_size()}: loss {losses[0]:.4f} -> {losses[-1]:.4f}")
+        ranks = dist.get_world_size()
+        print(f"{given.parallel} on {ranks}: loss {losses[0]:.4f} -> {losses[-1]:.4f}")
         if given.out:
             np.savez(given.out, losses=losses, **{k: v.numpy() for k, v in weights.items()})
     dist.destroy_process_group()

@@ -21,9 +21,10 @@ IntArray = NDArray[np.int64]
 
 
 def _last(fmt: Format) -> int:
-    """Pattern of the largest finite number; the next one is infinity, or NaN in "fn"."""
+    """Pattern of the largest finite number; the next one is infinity, NaN in "fn", or none."""
     above = fmt.exponent_bits + fmt.mantissa_bits  # the sign bit's place
-    return (1 << above) - (2 if fmt.flavor == "fn" else 1 + (1 << fmt.mantissa_bits))
+    beyond = {"ieee": 1 << fmt.mantissa_bits, "fn": 1, "finite": 0}
+    return (1 << above) - 1 - beyond[fmt.flavor]
 
 
 def decode(pattern: ArrayLike, fmt: Format) -> FloatArray:
@@ -79,7 +80,7 @@ def decode(pattern: ArrayLike, fmt: Format) -> FloatArray:
 
 
 def encode(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> IntArray:
-    """Round to a format and return the bit patterns.
+    """Round to the nearest number of a format and return the bit patterns.
 
     Parameters
     ----------
@@ -98,7 +99,8 @@ def encode(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> IntArray:
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of these kinds.
+        If an argument is not of these kinds, or x holds NaN and the format, being ``finite``, has
+        no pattern for it.
 
     Notes
     -----
@@ -113,6 +115,8 @@ def encode(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> IntArray:
     fmt = _is_format(fmt)
     one_of(saturate, "saturate", (False, True))
     y = np.asarray(round_to(_floats(x).astype(np.float64), fmt, saturate=saturate))
+    if fmt.flavor == "finite" and np.isnan(y).any():
+        raise ValueError(f"encode: x must hold no NaN, which {fmt.name} cannot say; got NaN in it")
     size = np.where(np.isfinite(y), np.abs(y), 0.0)
     quantum = _quantum(size, fmt)
     binades = np.frexp(quantum / fmt.min_subnormal)[1].astype(np.int64) - 1
@@ -193,8 +197,9 @@ def neighbors(x: ArrayLike, fmt: Format) -> tuple[FloatArray, FloatArray]:
     place = np.where(size < pattern, -size, size)  # position on the number line, zero at 0
 
     def at(where: IntArray) -> FloatArray:
+        size, beyond = np.abs(where), _last(fmt) + (fmt.flavor != "finite")
         negative = (where < 0).astype(np.int64) << (fmt.bits - 1)
-        value = np.asarray(decode(np.abs(where) | negative, fmt)).astype(x.dtype)
-        return np.where(np.isnan(y), y, value)[()]
+        value = np.asarray(decode(np.minimum(size, beyond) | negative, fmt)).astype(x.dtype)
+        return np.where(np.isnan(y) | (size > beyond), x.dtype.type(math.nan), value)[()]
 
     return at(place - (y >= x)), at(place + (y <= x))

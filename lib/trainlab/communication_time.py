@@ -283,11 +283,11 @@ def overlapped_step(
     filled /= filled[-1]
     ready = forward + backward * (filled if overlap else np.ones_like(filled))
     link: dict[str, Any] = {"ranks": ranks, "latency": latency, "bandwidth": bandwidth}
-    needed = [all_reduce_time(n, **link, algorithm=algorithm) for n in sizes.tolist()]
+    needed = {n: all_reduce_time(n, **link, algorithm=algorithm) for n in set(sizes.tolist())}
     end = list(
         itertools.accumulate(
-            zip(ready.tolist(), needed, strict=True),
-            lambda before, bucket: max(before, bucket[0]) + bucket[1],
+            zip(ready.tolist(), sizes.tolist(), strict=True),
+            lambda before, bucket: max(before, bucket[0]) + needed[bucket[1]],
             initial=0.0,
         )
     )[1:]

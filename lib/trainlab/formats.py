@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import _where, array, generator, one_of
 
 __all__ = [
-    "BF16", "E4M3", "E5M2", "FORMATS", "FP16", "FP32", "TF32", "Format", "round_to", "spacing",
-    "stochastic_round",
+    "BF16", "E2M1", "E2M3", "E3M2", "E4M3", "E5M2", "FORMATS", "FP16", "FP32", "MODES", "TF32",
+    "Format", "round_to", "spacing", "stochastic_round",
 ]  # fmt: skip
 
 FloatArray = NDArray[Any]
@@ -42,9 +42,10 @@ class Format:
         Width of the two fields; at most 8 and 23, so that float32 holds every number.
     bias : int
         Exponent field minus exponent.
-    flavor : {"ieee", "fn"}
+    flavor : {"ieee", "fn", "finite"}
         ``ieee``: an exponent field of all ones means infinity (mantissa 0) or NaN. ``fn``
-        (finite, NaN): no infinity, and only the pattern of all ones is NaN.
+        (finite, NaN): no infinity, and only the pattern of all ones is NaN. ``finite``: every
+        pattern is a number; an overflow has nowhere to go but to the largest.
     stored_bits : int
         What a number takes in memory; more than `bits` for TF32.
 
@@ -78,8 +79,10 @@ class Format:
                 f"Format: exponent_bits must be in [2, 8] and mantissa_bits in [1, 23]; got "
                 f"{self.exponent_bits} and {self.mantissa_bits}"
             )
-        if self.flavor not in ("ieee", "fn"):
-            raise ValueError(f"Format: flavor must be 'ieee' or 'fn'; got {self.flavor!r}")
+        if self.flavor not in ("ieee", "fn", "finite"):
+            raise ValueError(
+                f"Format: flavor must be 'ieee', 'fn' or 'finite'; got {self.flavor!r}"
+            )
         if self.emin - self.mantissa_bits < -149 or self.emax > 127:
             raise ValueError(f"Format: bias must keep all numbers in float32; got {self.bias}")
         if self.stored_bits < self.bits:
@@ -106,7 +109,7 @@ class Format:
     @property
     def max(self) -> float:
         """Largest finite number."""
-        last = 1 if self.flavor == "ieee" else 2  # in "fn" the last mantissa is NaN
+        last = 2 if self.flavor == "fn" else 1  # in "fn" the last mantissa is NaN
         return float((2 - last * self.eps) * 2.0**self.emax)
 
     @property
@@ -132,7 +135,7 @@ class Format:
     @property
     def exact_integers(self) -> int:
         """Every whole number up to this one is in the format; the next one is not."""
-        return 1 << (self.mantissa_bits + 1)
+        return min(1 << (self.mantissa_bits + 1), int(self.max))
 
 
 def _is_format(value: Any) -> Format:
@@ -169,17 +172,34 @@ def _quantum(x: FloatArray, fmt: Format) -> FloatArray:
     return quantum
 
 
+MODES: Mapping[str, Any] = MappingProxyType(
+    {"nearest": np.rint, "toward_zero": np.trunc, "up": np.ceil, "down": np.floor}
+)  # how a count of quanta becomes whole; rint takes the even one of two that are equally near
+
+
 def _limited(y: FloatArray, fmt: Format, saturate: bool) -> FloatArray:
     """Apply the overflow rule to rounded values."""
     above = np.abs(y) > fmt.max  # False for NaN
     if above.any():
         beyond = math.inf if fmt.flavor == "ieee" else math.nan
-        y = np.where(above, np.copysign(y.dtype.type(fmt.max if saturate else beyond), y), y)
+        largest = saturate or fmt.flavor == "finite"
+        y = np.where(above, np.copysign(y.dtype.type(fmt.max if largest else beyond), y), y)
     return y
 
 
-def round_to(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> FloatArray:
-    """Round to the nearest number of a format; a tie goes to the even mantissa.
+def _held_back(y: FloatArray, x: FloatArray, fmt: Format, mode: str) -> FloatArray:
+    """Keep the largest number where a directed mode must not pass it; infinity stays infinity."""
+    if mode == "nearest" or not (above := np.abs(y) > fmt.max).any():
+        return y
+    inward = True if mode == "toward_zero" else (x < 0) == (mode == "up")
+    held = above & np.isfinite(x) & inward
+    return np.where(held, np.copysign(y.dtype.type(fmt.max), y), y)
+
+
+def round_to(
+    x: ArrayLike, fmt: Format, *, mode: str = "nearest", saturate: bool = False
+) -> FloatArray:
+    """Round to a number of a format: the nearest, or the next one in a direction.
 
     Parameters
     ----------
@@ -187,14 +207,18 @@ def round_to(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> FloatArray
         May hold infinities and NaN.
     fmt : Format
         The format.
+    mode : {"nearest", "toward_zero", "up", "down"}
+        ``nearest``: a tie goes to the even mantissa. ``toward_zero`` cuts off, ``up`` goes
+        towards plus infinity, ``down`` towards minus infinity.
     saturate : bool
         What becomes of a value that rounds beyond `Format.max`, and of an infinity. False:
-        infinity, or NaN where the format has none. True: the largest finite number.
+        infinity, or NaN where the format has none. True: the largest finite number. A ``finite``
+        format always saturates.
 
     Returns
     -------
     ndarray of x's shape and dtype
-        Numbers of the format.
+        Numbers of the format. NaN stays NaN, although a ``finite`` format has no pattern for it.
 
     Raises
     ------
@@ -206,15 +230,16 @@ def round_to(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> FloatArray
     ::
 
         quantum = 2^(max(floor(log2 |x|), emin) - mantissa_bits)
-        y       = rint(x / quantum) * quantum
+        y       = rint(x / quantum) * quantum    (or trunc, ceil, floor)
 
-    The division by a power of two is exact, so that this is one rounding, not two. Frameworks
+    The division by a power of two is exact, so that this is one rounding, not two. A mode that
+    looks the other way never overflows: 70000 rounds down to 65504 in FP16. Frameworks
     differ in the overflow of E4M3: ml_dtypes gives NaN, PyTorch saturates; the OFP8 standard
     allows both.
 
     References
     ----------
-    IEEE 754-2019, section 4.3.1 (roundTiesToEven).
+    IEEE 754-2019, section 4.3 (roundTiesToEven and the directed roundings).
 
     Examples
     --------
@@ -222,17 +247,20 @@ def round_to(x: ArrayLike, fmt: Format, *, saturate: bool = False) -> FloatArray
     array([9.99755859e-02, 2.57000000e+02, 6.55040000e+04,            inf])
     >>> round_to(1000.0, E4M3), round_to(1000.0, E4M3, saturate=True)
     (np.float64(nan), np.float64(448.0))
+    >>> [float(round_to(-2.3, E4M3, mode=mode)) for mode in MODES]
+    [-2.25, -2.25, -2.25, -2.5]
     """
     x, fmt = _floats(x), _is_format(fmt)
     one_of(saturate, "saturate", (False, True))
+    whole = MODES[one_of(mode, "mode", MODES)]
     flat = x.reshape(-1)
     y = np.empty_like(flat)
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow has its own rule
         for start in range(0, x.size, _BLOCK):  # pieces that fit the cache
             piece = flat[start : start + _BLOCK]
             quantum = _quantum(piece, fmt)
-            nearest = np.rint(piece / quantum) * quantum
-            y[start : start + _BLOCK] = _limited(nearest, fmt, saturate)
+            rounded = _held_back(whole(piece / quantum) * quantum, piece, fmt, mode)
+            y[start : start + _BLOCK] = _limited(rounded, fmt, saturate)
     return y.reshape(x.shape)[()]
 
 
@@ -329,6 +357,10 @@ BF16 = Format("BF16", 8, 7, bias=127, flavor="ieee", stored_bits=16)
 FP16 = Format("FP16", 5, 10, bias=15, flavor="ieee", stored_bits=16)
 E5M2 = Format("E5M2", 5, 2, bias=15, flavor="ieee", stored_bits=8)
 E4M3 = Format("E4M3", 4, 3, bias=7, flavor="fn", stored_bits=8)
+# Elements of microscaling blocks, too narrow to stand alone: see trainlab.microscaling.
+E3M2 = Format("E3M2", 3, 2, bias=3, flavor="finite", stored_bits=6)
+E2M3 = Format("E2M3", 2, 3, bias=1, flavor="finite", stored_bits=6)
+E2M1 = Format("E2M1", 2, 1, bias=1, flavor="finite", stored_bits=4)
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {f.name: f for f in (FP32, TF32, BF16, FP16, E5M2, E4M3)}
@@ -344,12 +376,15 @@ def _check_table() -> None:
         FP16: (16, 65504.0, 2.0**-14, 2.0**-24, 2048),
         E5M2: (8, 57344.0, 2.0**-14, 2.0**-16, 8),
         E4M3: (8, 448.0, 2.0**-6, 2.0**-9, 16),
+        E3M2: (6, 28.0, 0.25, 0.0625, 8),
+        E2M3: (6, 7.5, 1.0, 0.125, 7),  # 8 is beyond the largest
+        E2M1: (4, 6.0, 1.0, 0.5, 4),
     }
     for fmt, expected in published.items():
         formulas = (fmt.bits, fmt.max, fmt.min_normal, fmt.min_subnormal, fmt.exact_integers)
         marks = np.array(expected[1:])
         kept = np.array_equal(round_to(marks, fmt), marks)
-        lost = round_to(expected[4] + 1.0, fmt) == expected[4]
+        lost = round_to(expected[4] + 1.0, fmt) != expected[4] + 1
         ieee_bias = 2 ** (fmt.exponent_bits - 1) - 1
         if not (formulas == expected and kept and lost and fmt.bias == ieee_bias):
             raise ArithmeticError(f"the constants of {fmt.name} contradict each other: {formulas}")

@@ -7,12 +7,14 @@ are not: the absolute error is bounded, the relative error of small numbers is n
 stretches the ruler for all; hence scales for each channel or group, and clipping.
 
 `fake_quantize` rounds in the forward pass and lets the gradient through, so that a network can be
-trained to bear the rounding.
+trained to bear the rounding. `normal_float_levels` are marks that are not evenly spaced: they lie
+dense where normal weights do.
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +31,8 @@ __all__ = [
     "fake_quantize",
     "gaussian_quantization",
     "integer_code",
+    "nearest_levels",
+    "normal_float_levels",
     "quantization_error",
     "quantize",
 ]
@@ -509,16 +513,93 @@ def gaussian_quantization(clip: float, *, bits: int = 8) -> QuantizationError:
     _, highest = _range(bits, True)
     scale = clip / highest
 
-    def integral(level: float, start: float, end: float) -> float:
-        def antiderivative(x: float) -> float:
-            tail = math.erfc(x / math.sqrt(2)) / 2  # 1 - Φ: exact where Φ is near 1
-            density = math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-            return -(1 + level * level) * tail - (x - 2 * level) * density
+    levels = scale * np.arange(highest + 1)
+    edges = np.append(0.0, levels + scale / 2)  # of the numbers that are rounded to each level
+    tail = np.array([math.erfc(v) for v in (edges / math.sqrt(2)).tolist()]) / 2  # 1 - Φ
+    density = np.exp(-(edges**2) / 2) / math.sqrt(2 * math.pi)
 
-        return (0.0 if end == math.inf else antiderivative(end)) - antiderivative(start)
+    def antiderivative(level: Any, at: slice) -> Array:
+        # Less 1 + level²: exact where Φ is near 1, and 0 at infinity.
+        return np.asarray(-(1 + level**2) * tail[at] - (edges[at] - 2 * level) * density[at])
 
-    rounding = 2 * integral(0.0, 0.0, scale / 2)
-    for k in range(1, highest + 1):
-        rounding += 2 * integral(scale * k, scale * (k - 0.5), scale * (k + 0.5))
-    clipping = 2 * integral(clip, clip + scale / 2, math.inf)
+    below, above = (antiderivative(levels, at) for at in (slice(0, -1), slice(1, None)))
+    rounding = 2 * float(np.sum(above - below))
+    clipping = -2 * float(antiderivative(levels[-1], slice(-1, None))[0])
     return QuantizationError(rounding, clipping, _decibels(1.0, rounding + clipping))
+
+
+def normal_float_levels(*, bits: int = 4) -> Array:
+    """Return the numbers that NormalFloat can write, NF4 for 4 bits.
+
+    Parameters
+    ----------
+    bits : int
+        2 to 8.
+
+    Returns
+    -------
+    array of shape (2**bits,)
+        Increasing, from -1 to 1, with 0 among them. Weights are first divided by the largest size
+        in their block.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `bits` is none of these.
+
+    Notes
+    -----
+    Quantiles of the normal distribution at evenly spaced probabilities, from 1/2 outward, divided
+    by the largest: 2**(bits-1) above 0 and one less below. The outermost probability is the mean of
+    ``1 - 1/(2 n)`` for n = 2**bits and n = 2**bits - 1: for 4 bits it is the 0.9677083 of the
+    authors' code.
+
+    References
+    ----------
+    Dettmers, Pagnoni, Holtzman, Zettlemoyer (2023), QLoRA: efficient finetuning of quantized LLMs.
+
+    Examples
+    --------
+    >>> normal_float_levels(bits=3).round(3)
+    array([-1.   , -0.535, -0.247,  0.   ,  0.183,  0.382,  0.623,  1.   ])
+    """
+    count = 2 ** integer(bits, "bits", low=2, high=8)
+    outermost = 1 - (1 / count + 1 / (count - 1)) / 4
+    quantile = NormalDist().inv_cdf
+    above, below = (
+        [quantile(p) for p in np.linspace(0.5, outermost, n + 1)[1:].tolist()]
+        for n in (count // 2, count // 2 - 1)
+    )
+    return np.array([-v for v in below[::-1]] + [0.0] + above) / above[-1]
+
+
+def nearest_levels(x: Any, levels: Any) -> Array:
+    """Replace each number by the nearest level.
+
+    Parameters
+    ----------
+    x : array of any shape
+        Finite numbers.
+    levels : array of shape (n,)
+        Increasing.
+
+    Returns
+    -------
+    array of x's shape and dtype
+        The lower level where both are equally near.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of these kinds.
+
+    Examples
+    --------
+    >>> nearest_levels([-3.0, 0.2, 0.8], [-1.0, 0.0, 1.0])
+    array([-1.,  0.,  1.])
+    """
+    x, levels = array(x, "x", nonempty=False), array(levels, "levels", ndim=1)
+    if np.any(levels[1:] <= levels[:-1]):
+        raise ValueError(f"nearest_levels: levels must increase; got {levels}")
+    middles = levels[:-1] / 2 + levels[1:] / 2
+    return np.asarray(levels[np.searchsorted(middles, x)], x.dtype)

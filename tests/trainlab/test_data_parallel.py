@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from functools import partial
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ from tests.trainlab.closeness import assert_close
 from trainlab import collectives as C
 from trainlab import data_parallel as D
 from trainlab.adaptive_optimizers import adam_init, adam_update
+from trainlab.classification import cross_entropy
+from trainlab.datasets import digits
 from trainlab.differentiation import differentiable, value_and_grad
+from trainlab.explorers.data_parallel import overlap, ring, time
+from trainlab.mlp import mlp, mlp_init
+from trainlab.optimizers import sgd_init, sgd_update
+from trainlab.training import minibatch_rows
 from trainlab.trees import tree_leaves, tree_map
 
 MIB = 2**20
@@ -467,3 +475,89 @@ def test_defaults_are_those_of_the_buckets(function):
     assert defaults["bucket_bytes"] == 25 * MIB
     assert defaults.get("first_bucket_bytes", MIB) == MIB
     assert defaults.get("algorithm", "ring") == "ring"
+
+
+# --- real processes and pictures ------------------------------------------------------------------
+
+
+@pytest.mark.claim("DIST-01")
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_simulated_ranks_have_the_stored_losses_of_real_ones(ranks):
+    """What examples/distributed/results.py measured, in float64; the page quotes it."""
+    file = resources.files("trainlab") / "data" / "distributed_results.json"
+    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    assert {"none_1", "ddp_2", "ddp_4", "fsdp_2", "fsdp_4"} <= runs.keys()
+    assert all(run["largest_difference"] < 1e-13 for run in runs.values())  # sums in another order
+    pixels, labels = digits(part="train")
+    pixels = pixels - pixels.mean(axis=0)
+    plan = minibatch_rows(len(labels), batch_size=96, steps=30, rng=np.random.default_rng(1))
+    params, losses = mlp_init((64, 32, 32, 10), rng=np.random.default_rng(0)), []
+    replicas, states = [params] * ranks, [sgd_init(params)] * ranks
+    for number, rows in enumerate(plan):
+        rows = rows[:-3] if number % 5 == 4 else rows
+        done = D.data_parallel_step(
+            replicas,
+            states,
+            batches=[[p] for p in D.split_batch((pixels[rows], labels[rows]), ranks=ranks)],
+            loss=lambda w, batch: cross_entropy(mlp(w, batch[0]), batch[1]),
+            update=partial(sgd_update, lr=0.1, momentum=0.9),
+        )
+        replicas, states = done.replicas, done.states
+        losses.append(done.loss)
+    assert_close(losses, runs[f"ddp_{ranks}"]["losses"], rtol=1e-10)  # rounding of 30 steps
+    assert_close(losses, runs["none_1"]["losses"], rtol=1e-10)
+
+
+@pytest.mark.claim("DIST-03")
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8])
+def test_picture_of_the_ring_is_the_ring(ranks):
+    half, end = ring.run(ranks=ranks, step=ranks - 1), ring.run(ranks=ranks, step=2 * (ranks - 1))
+    complete = half.terms == ranks  # one chunk on each rank, and no two the same
+    assert (complete.sum(axis=0) == 1).all()
+    assert (complete.sum(axis=1) == 1).all()
+    chunks, _ = C.reduce_scatter(np.arange(ranks * ranks, dtype=float).reshape(ranks, ranks))
+    assert complete[np.arange(ranks), np.arange(ranks)].all()  # rank r has chunk r, as here:
+    assert [c.tolist() for c in chunks] == [
+        [sum(r * ranks + c for r in range(ranks))] for c in range(ranks)
+    ]
+    assert (end.terms == ranks).all()
+    assert_close(end.sent[end.step], 2 * (ranks - 1) / ranks)
+    assert_close(half.sent[half.step], (ranks - 1) / ranks)
+    assert end.sent[-1] == end.sent[end.step]
+
+
+@pytest.mark.claim("DIST-07")
+def test_picture_of_overlap_hides_what_the_page_says():
+    shown, late = overlap.run(), overlap.run(overlap=False)
+    single = overlap.run(bucket=400.0)
+    assert shown.efficiency > 97 > 75 > single.efficiency > late.efficiency
+    # with 512 ranks, the smallest buckets are not the best
+    most = [overlap.run(bucket=b, ranks=512).efficiency for b in (1.0, 100.0)]
+    assert most[0] < 0.5 * most[1]
+    few = [overlap.run(bucket=b, ranks=2).efficiency for b in (1.0, 100.0)]
+    assert few[0] > few[1]
+    assert overlap.run(ranks=512).efficiency < 70
+    # overlap cannot hide what takes longer than the backward pass
+    assert overlap.run(bandwidth=5.0).efficiency < 60
+
+
+@pytest.mark.claim("DIST-07")
+def test_picture_of_time_shows_what_the_page_says():
+    shown, slow = time.run(), time.run(bandwidth=1.0)
+    assert 0.985 < shown.latency < 0.995  # one percent is spent on bytes
+    assert 0.7 < 1 - slow.latency < 0.8  # three quarters
+    assert shown.here["ring"] > 6 * shown.here["tree"]
+    assert time.run(ranks=8).crossover < shown.crossover
+    assert time.run(latency=1.0).crossover < shown.crossover
+    few, many = (time.run(size=1000.0, ranks=n).here["ring"] for n in (8, 512))
+    assert_close(many / few, 2, rtol=0.01)  # 11.8 and 5.9 ms, rounded on the page
+    latencies = 2 * (512 - 8) * 5e-6
+    assert latencies > 0.8 * (many - few)  # most of the difference
+
+
+@pytest.mark.claim("DIST-09")
+def test_dropout_masks_of_one_seed_do_not_average_out():
+    """A unit's factor has the standard deviation 1 at p = 0.5; eight own masks average it."""
+    masks = np.random.default_rng(0).random((20_000, 8)) < 0.5
+    assert_close(2 * masks[:, 0].std(), 1.0, rtol=0.01)  # sampling
+    assert_close(2 * masks.mean(axis=1).std(), 1 / np.sqrt(8), rtol=0.02)  # sampling

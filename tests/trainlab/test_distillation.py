@@ -7,7 +7,9 @@ import pytest
 
 from tests.trainlab.closeness import assert_close
 from trainlab import distillation as D
+from trainlab.classification import cross_entropy
 from trainlab.differentiation import Variable, check_grad, value_and_grad, vjp
+from trainlab.sweeps import distillation_digits as sweep
 
 TEACHER = np.array([[9.0, 5.0, 1.0]])
 
@@ -115,7 +117,8 @@ def test_jax_and_torch_agree(dtype, rtol):
         hard = optax.softmax_cross_entropy_with_integer_labels(z, labels).mean()
         return 0.3 * hard + 0.7 * 16 * soft
 
-    theirs, their_grads = jax.value_and_grad(reference)(z)
+    # Compiled as one: alone, each small operation would be compiled, which takes seconds.
+    theirs, their_grads = jax.jit(jax.value_and_grad(reference))(z)
     # 1e-10 in float64: the same few operations, in another order
     assert_close(value, np.asarray(theirs), rtol=rtol)
     assert_close(grads, np.asarray(their_grads), rtol=rtol, atol=rtol * 1e-2)  # entries near 0
@@ -127,3 +130,64 @@ def test_jax_and_torch_agree(dtype, rtol):
     loss.backward()
     assert_close(value, loss.detach().numpy(), rtol=rtol)
     assert_close(grads, tz.grad.numpy(), rtol=rtol, atol=rtol * 1e-2)
+
+
+def test_the_factor_for_a_student_that_takes_the_first_class_for_the_second():
+    z, sizes = np.array([[1.0, 2.0, 0.0]]), []
+    for temperature in (1.0, 2.0, 4.0, 8.0, 20.0, 1e5):
+        _, grads = value_and_grad(
+            lambda z, t=temperature: D.distillation_loss(z, TEACHER, temperature=t)
+        )(z)
+        sizes.append(float(np.linalg.norm(grads)))
+    assert np.round(sizes[:5], 2).tolist() == [0.98, 1.41, 1.66, 1.73, 1.72]
+    assert_close(sizes[5], np.sqrt(26) / 3, rtol=1e-4)  # Δz = (4, -1, -3), K = 3; 1/T
+
+
+def test_a_teacher_with_equal_wrong_classes_smooths_labels():
+    eps, classes, labels = 0.1, 10, np.array([3, 7])
+    gap = np.log(classes * (1 - eps) / eps + 1)
+    teacher = gap * np.eye(classes)[labels]
+    z = rng(5).standard_normal((2, classes))
+    soft = value_and_grad(lambda z: D.distillation_loss(z, teacher, temperature=1.0))(z)[1]
+    hard = value_and_grad(lambda z: cross_entropy(z, labels, label_smoothing=eps))(z)[1]
+    assert_close(soft, hard, atol=1e-15)  # entries near 0
+
+
+def test_shuffling_moves_wrong_classes_only():
+    z, _, labels = data(6)
+    shuffled = sweep.shuffle_wrong(z, labels, rng(7))
+    each = np.arange(len(labels))
+    assert_close(shuffled[each, labels], z[each, labels])
+    assert_close(np.sort(shuffled), np.sort(z))
+    assert np.any(shuffled != z)
+
+
+def _gain(source, examples, width, temperature):
+    """Return the mean of a stored gain over labels, in points, and its standard error."""
+    taught, _ = sweep.accuracies(source, examples, width)
+    plain, _ = sweep.accuracies("labels", examples, width)
+    gains = 100 * (taught[sweep.TEMPERATURES.index(temperature)] - plain[0])
+    return gains.mean(), gains.std(ddof=1) / np.sqrt(len(gains))
+
+
+def test_students_of_the_digits():
+    """What the page says about the stored runs, at more than two standard errors."""
+    gain, error = _gain("all", 100, 32, 4.0)
+    assert 7 < gain < 8.5
+    assert error < 1
+    same, error = _gain("same", 100, 32, 4.0)
+    assert abs(same) < 2 * error < 1.5  # no labels that the student lacks, no gain
+    shuffled, error = _gain("shuffled", 100, 32, 20.0)
+    assert shuffled < -2 * error  # nothing is left without the order of the wrong classes
+    for temperature in sweep.TEMPERATURES:
+        assert abs(_gain("all", 1000, 32, temperature)[0]) < 0.5
+    hot, error = _gain("all", 300, 8, 20.0)
+    assert hot < -2 * error  # small students cannot follow
+    cold, error = _gain("all", 300, 8, 1.0)
+    assert cold > 2 * error
+    # A smoothed teacher is worth more where nothing softens the other: the page has pairs.
+    assert _gain("smoothed", 100, 32, 1.0)[0] > _gain("all", 100, 32, 1.0)[0] + 1
+    own = [_gain("same", 100, 8, t) for t in sweep.TEMPERATURES]
+    assert [gain > 2 * error for gain, error in own] == [False, True, False, False, False]
+    assert _gain("all", 100, 8, 4.0)[0] > _gain("smoothed", 100, 8, 4.0)[0] + 3
+    assert sweep.accuracies("same", 1000, 32)[1] == sweep.accuracies("all", 1000, 32)[1]

@@ -11,7 +11,13 @@ from tests.trainlab.closeness import assert_close
 from trainlab import datasets
 from trainlab import mixed_precision as M
 from trainlab.differentiation import differentiable, value_and_grad, vjp
+from trainlab.explorers.mixed_precision.memory import memory
+from trainlab.explorers.mixed_precision.window import _edges as edges
+from trainlab.explorers.mixed_precision.window import window
 from trainlab.formats import BF16, E4M3, E5M2, FP16, FP32, TF32, round_to
+from trainlab.sweeps import stored_run
+from trainlab.sweeps.mixed_precision_training import SCALERS, SHRINKS, scales
+from trainlab.sweeps.mixed_precision_weights import STORES
 from trainlab.trees import tree_leaves, tree_map
 
 
@@ -132,27 +138,6 @@ def test_overflow_of_an_operation_is_infinite_without_a_warning():
     assert np.isnan(M.low_precision(lambda a, b: a - b, FP16)(np.inf * big, np.inf * big))
 
 
-@pytest.mark.referee
-@pytest.mark.claim("MP-01")
-def test_a_linear_layer_is_that_of_autocast():
-    """BF16 on the CPU: same factors, float32 sums in another order, one rounding at the end."""
-    torch = pytest.importorskip("torch")
-    x, w, c = (rng(s).standard_normal((16, 16)).astype(np.float32) for s in range(3))
-    tx, tw = (torch.tensor(v, requires_grad=True) for v in (x, w))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = torch.nn.functional.linear(tx, tw)
-    assert out.dtype == torch.bfloat16
-    out.backward(torch.tensor(c).bfloat16())
-    value, pullback = vjp(M.low_precision(lambda a, b: a @ b, BF16), x, w.T)
-    dx, dw = pullback(c)
-    expected = (out.detach().float().numpy(), tx.grad.numpy(), tw.grad.numpy().T)
-    for ours, theirs in zip((value, dx, dw), expected, strict=True):
-        assert ours.dtype == theirs.dtype
-        # a sum next to a tie may round to the other side: one unit in the last of 8 bits
-        assert_close(ours, theirs, rtol=2**-7, atol=1e-6)
-        assert np.mean(ours == theirs) > 0.98
-
-
 # --- the gradient in low precision ----------------------------------------------------------------
 
 
@@ -177,7 +162,7 @@ def relu(x):
     return y, lambda c: (c * (y > 0),)
 
 
-def digits(count=150):
+def digits(count=60):
     x, y = datasets.digits(dtype=np.float32)
     return x[:count], y[:count]
 
@@ -203,7 +188,7 @@ def network_loss(fmt, shrink=1.0):
     return loss
 
 
-def train(fmt, *, k=0, scale=1.0, steps=15, count=150):
+def train(fmt, *, k=0, scale=1.0, steps=10, count=60):
     """SGD on loss · 2^-k with learning rate 0.5 · 2^k: the same training, smaller gradients."""
     params, batch = weights(), digits(count)
     losses = []
@@ -365,7 +350,7 @@ def test_weights_without_a_master_stay_where_they_are():
     last, r = {}, rng()
     for kind in ("master", "none", "random"):
         params = weights() if kind == "master" else M.cast_tree(weights(), BF16)
-        for _ in range(60):
+        for _ in range(30):
             _, grads = gradient(params, *batch)
             updates = tree_map(lambda g: np.float32(-0.003) * g, grads)
             if kind == "master":
@@ -421,3 +406,91 @@ def test_other_recipes():
 
 def test_an_update_may_overflow_without_a_warning():
     assert M.rounded_update(np.array([1e308]), np.array([1e308]), fmt=FP32).tolist() == [np.inf]
+
+
+# --- stored training runs, as the page shows them -------------------------------------------------
+
+
+def stored_training(**cell):
+    return stored_run("mixed_precision_training", **cell)
+
+
+@pytest.mark.claim("MP-05")
+def test_stored_bf16_runs_are_one():
+    runs = [stored_training(format="BF16", k=k, scaler=s)["loss"] for k in SHRINKS for s in SCALERS]
+    assert all(losses == runs[0] for losses in runs)
+
+
+@pytest.mark.claim("MP-02")
+def test_stored_fp16_runs_need_a_scale_where_gradients_are_small():
+    natural = stored_training(format="FP16", k=0, scaler="none")
+    exact = stored_training(format="FP32")["loss"]
+    # the honest part: at their natural scale these networks do not need one
+    assert_close(natural["loss"][-1], exact[-1], rtol=0.1)
+    stuck = stored_training(format="FP16", k=20, scaler="none")
+    assert set(stuck["loss"]) == {stuck["loss"][0]}
+    assert stuck["zero"] == 1
+    # a static scale of 2^k is k = 0 bit for bit; so stored results are equal
+    for k in (8, 16):
+        restored = stored_training(format="FP16", k=k, scaler=str(k))
+        assert {key: restored[key] for key in ("loss", "zero", "accuracy")} == {
+            key: natural[key] for key in ("loss", "zero", "accuracy")
+        }
+    for k in SHRINKS:
+        found = stored_training(format="FP16", k=k, scaler="dynamic")
+        assert found["loss"][-1] < 1.5 * exact[-1]
+
+
+@pytest.mark.claim("MP-02")
+def test_stored_dynamic_scale_is_a_sawtooth():
+    skipped = stored_training(format="FP16", k=0, scaler="dynamic")["skipped"]
+    powers = scales("dynamic", skipped)
+    assert powers[:3] == [24, 23, 22]
+    assert skipped[:8] == list(range(8))
+    ceiling = np.array(skipped[-6:])
+    # ten good steps, and the next is lost, or the one after it
+    assert set(np.diff(ceiling)) <= {11, 12}
+    assert set(scales("16", [])) == {16.0}
+    assert set(scales("none", [])) == {0.0}
+
+
+@pytest.mark.claim("MP-03", "MP-05")
+def test_stored_weights_without_a_master_learn_less_where_steps_are_small():
+    found = {
+        store: np.mean(
+            stored_run("mixed_precision_weights", format="BF16", store=store)["accuracy"], axis=1
+        )
+        for store in STORES
+    }
+    gap = found["master"] - found["nearest"]
+    assert gap[1] > 0.15  # at a learning rate of 0.003
+    assert abs(gap[-1]) < 0.03  # at 0.1
+    assert np.abs(found["master"] - found["stochastic"]).max() < 0.03
+
+
+@pytest.mark.claim("MP-02")
+@pytest.mark.parametrize(("k", "zero"), [(0, 0.4013), (3, 0.1587), (7, 0.0228), (10, 0.0030)])
+def test_window_shows_the_shares_of_theory(k, zero):
+    data = window.run(format="FP16", k=k, spread=4)
+    assert_close(data.lost.zero, zero, rtol=0.02)  # of 4,000 gradients
+    assert_close(data.zero[k] / 100, zero, rtol=0.01)  # quoted to two digits
+
+
+@pytest.mark.parametrize("fmt", [FP16, E5M2, E4M3], ids=lambda f: f.name)
+def test_window_ends_where_numbers_are_lost(fmt):
+    first, second, last = edges(fmt)
+    assert round_to(2.0**first, fmt) == 0
+    assert round_to(np.nextafter(2.0**first, 1), fmt) == fmt.min_subnormal
+    assert 2.0**second == fmt.min_normal
+    assert np.isfinite(round_to(2.0**last * (1 - 1e-12), fmt))
+    assert not np.isfinite(round_to(2.0**last * (1 + 1e-12), fmt))
+
+
+@pytest.mark.claim("MP-04")
+@pytest.mark.parametrize(("optimizer", "total"), [("adam", 16), ("momentum", 12), ("sgd", 8)])
+def test_memory_shows_that_only_activations_are_halved(optimizer, total):
+    data = memory.run(optimizer=optimizer, rows=8192)
+    full, mixed, autocast, narrow = data.parts.sum(axis=1)
+    assert (full, mixed, autocast, narrow) == (total, total, total + 2, total / 2)
+    assert_close(data.activations[0], 12 * 8192 * 4096 * 4 / 1e9)
+    assert (data.activations[1:] == data.activations[0] / 2).all()

@@ -133,6 +133,13 @@ def test_torch_prunes_the_same():
                 layer = prune.ln_structured(Layer(w), "weight", amount, order, dim=axis)
                 mine = P.structured_mask(w, amount, axis=axis, order=order)
                 assert np.array_equal(mine, layer.weight_mask.numpy().astype(bool))
+    # Its amount is a share of what is left; the sparsity here counts what went before.
+    layer = Layer(w)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    once = P.magnitude_masks(w, 0.5)
+    mine = P.magnitude_masks(w, 0.75, previous=once)
+    assert np.array_equal(mine, layer.weight_mask.numpy().astype(bool))
     layers = [Layer(w), Layer(0.3 * rng(6).standard_normal((5, 5)))]
     weights = [layer.weight.detach().numpy().copy() for layer in layers]
     pairs = [(layer, "weight") for layer in layers]
@@ -181,3 +188,63 @@ def test_energy_that_pruning_removes():
     # Both branches: c just above and below 1e-3 where the sparsity is 2 φ(0) c.
     above, below = P.gaussian_removed_energy(8.0e-4), P.gaussian_removed_energy(7.9e-4)
     assert_close(above / below, (8.0 / 7.9) ** 3, rtol=1e-5)  # cancellation in the upper one
+
+
+# --- what the page shows -----------------------------------------------------------------------
+
+
+def test_two_of_four_lies_between_free_choice_and_chance():
+    w = rng(10).standard_normal((1000, 400))
+    share = np.square(w[~P.n_m_mask(w)]).sum() / np.square(w).sum()
+    assert P.gaussian_removed_energy(0.5) < share < 0.5
+    # The mean of the two smallest of four squares: 0.131; 400,000 weights.
+    assert_close(share, 0.131, rtol=0.02)
+
+
+def test_small_sparsities_remove_its_cube():
+    """Of normal weights: π s³/6 of the energy, against s at random."""
+    for s in (1e-4, 1e-2):
+        assert_close(
+            P.gaussian_removed_energy(s), math.pi * s**3 / 6, rtol=1e-3
+        )  # next: s² smaller
+
+
+def test_unequal_inputs_ask_for_another_score():
+    """|w| times the norm of the input leaves a smaller error, unless the inputs are alike."""
+    w, scale = rng(11).standard_normal((50, 80)), 5.0 ** np.linspace(-1, 1, 80)
+
+    def error(rows, inputs):
+        gone = np.where(np.stack(rows), 0, w)
+        return np.sum(np.square(gone * inputs)) / np.sum(np.square(w * inputs))
+
+    plain = P.magnitude_masks(list(w), 0.5, scope="tensor")
+    aware = P.magnitude_masks(list(w * scale), 0.5, scope="tensor")
+    assert error(aware, scale) < 0.5 * error(plain, scale)
+    assert_close(error(plain, scale), P.gaussian_removed_energy(0.5), rtol=0.15)  # 4,000 weights
+    assert error(plain, 1.0) < error(aware, 1.0)
+
+
+def test_digits_say_what_the_page_says():
+    from trainlab.sweeps.pruning_digits import SPARSITIES, accuracies, kept_units, paired
+
+    at = {m: accuracies(m).mean(axis=1) for m in ("one_shot", "tuned", "random", "ticket")}
+    assert (at["tuned"][:6] > at["one_shot"][:6]).all()  # training after pruning repairs
+    assert (at["tuned"][:5] > at["random"][:5]).all()  # what is pruned counts
+    gain, half = paired("ticket", "redrawn", 0.98)
+    assert gain > half  # so do the first values
+    gain, half = paired("redrawn", "small", 0.98)
+    assert gain > half  # and the mask
+    gain, half = paired("ticket", "dense", 0.8)
+    assert abs(gain) < half  # a ticket of 20 % is as good as the whole, within noise
+    gain, half = paired("by inputs", "by layer", 0.5)
+    assert gain > half  # Wanda at 50 %, nothing trained after
+    gain, half = paired("by inputs", "by layer", 0.8)
+    assert abs(gain) < half  # but not at 80 %
+    gain, half = paired("iterative", "long", 0.98)
+    assert gain > half  # very sparse: steps win ...
+    gain, half = paired("long", "iterative", 0.9)
+    assert gain > -half  # ... but not at 90 %, given as many epochs
+    for sparsity in SPARSITIES:
+        one, two = kept_units(sparsity)
+        left = 64 * one + one * two + two * 10
+        assert abs(left / 17024 - (1 - sparsity)) < 0.01

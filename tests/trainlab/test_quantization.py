@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 from tests.trainlab.closeness import assert_close
 from trainlab import quantization as Q
 from trainlab.differentiation import value_and_grad, vjp
+from trainlab.mlp import mlp_init
+from trainlab.sweeps import quantization_digits as sweep
+from trainlab.sweeps import stored_run
+from trainlab.sweeps._side_by_side import _layer
 
 
 def rng(seed=0):
@@ -26,6 +31,7 @@ def both(x, code):
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.claim("FP-07")
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_every_integer_comes_back(bits, symmetric):
     code = Q.integer_code(-0.3, 1.7, bits=bits, symmetric=symmetric)
@@ -164,6 +170,19 @@ def test_best_clip_for_normal_numbers(bits, clip, decibels):
     assert Q.gaussian_quantization(3.0) == Q.gaussian_quantization(3.0, bits=8)
 
 
+@pytest.mark.parametrize(("bits", "clip"), [(2, 1.0), (4, 2.45), (8, 3.9)])
+def test_expected_errors_are_integrals(bits, clip):
+    x = np.linspace(-9, 9, 900_001)
+    code = Q.integer_code(-clip, clip, bits=bits)
+    weight = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * (x[1] - x[0])
+    off = weight * (both(x, code) - x) ** 2
+    outside = np.abs(x) > clip + code.scale / 2
+    exact = Q.gaussian_quantization(clip, bits=bits)
+    # Both errors jump or bend at the ends of their steps: a sum of 900,001 values is that close.
+    assert_close(exact.rounding, off[~outside].sum(), rtol=1e-4)
+    assert_close(exact.clipping, off[outside].sum(), rtol=1e-4)
+
+
 def test_covering_all_costs_at_four_bits():
     x = rng(6).standard_normal(100_000)
     covered = Q.quantization_error(x, Q.choose_code(x, bits=4)).decibels
@@ -181,6 +200,112 @@ def test_one_outlier_ruins_all_others():
     zeros = math.erf(code.scale / 2 / math.sqrt(2))
     assert_close(zeros, 0.19, rtol=0.03)  # two digits
     assert_close(np.mean(Q.quantize(x, code) == 0), zeros, rtol=0.1)  # 4096 draws
+
+
+# --- levels that are not evenly spaced ----------------------------------------------------------
+
+# The table in bitsandbytes, which was made in float32.
+NF4 = [
+    -1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.0910500, 0.0,
+    0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0,
+]  # fmt: skip
+
+
+def test_nf4_is_the_published_table():
+    # The table was made with the outermost probability 0.9677083, rounded.
+    assert_close(Q.normal_float_levels(), np.array(NF4), rtol=0, atol=3e-7)
+    for bits in range(2, 9):
+        levels = Q.normal_float_levels(bits=bits)
+        assert len(levels) == 2**bits
+        assert (levels[0], levels[2 ** (bits - 1) - 1], levels[-1]) == (-1, 0, 1)
+
+
+def test_nearest_levels_by_search():
+    x, levels = rng(10).normal(size=(20, 30)), np.sort(rng(11).normal(size=7))
+    nearest = np.abs(x[..., None] - levels).argmin(axis=-1)
+    assert np.array_equal(Q.nearest_levels(x, levels), levels[nearest])
+    assert Q.nearest_levels([0.5], [0.0, 1.0]) == 0
+    code = Q.integer_code(-2.0, 2.0, bits=4)
+    levels = Q.dequantize(np.arange(-7, 8), code)
+    assert_close(Q.nearest_levels(x, levels), both(x, code))
+
+
+@pytest.mark.claim("FP-08")
+def test_nf4_beats_even_steps_on_normal_weights():
+    """Blocks of 64 divided by their largest size: 4 bits are usable, and NF4 gains 1.4 dB."""
+    x = rng(12).standard_normal((2000, 64))
+    top = np.abs(x).max(axis=1, keepdims=True)
+    decibels = {}
+    for name, levels in (("nf4", Q.normal_float_levels()), ("int4", np.arange(-7, 8) / 7)):
+        error = top * Q.nearest_levels(x / top, levels) - x
+        decibels[name] = 10 * math.log10(np.mean(x**2) / np.mean(error**2))
+    assert 19 < decibels["int4"] < decibels["nf4"] < 22
+    assert_close(decibels["nf4"] - decibels["int4"], 1.37, rtol=0, atol=0.05)  # 128,000 draws
+
+
+# --- a digits network, and pictures ------------------------------------------------------------
+
+
+def test_ends_in_the_picture_are_the_best():
+    from trainlab.explorers.quantization.clip import BEST
+
+    for bits, best in BEST.items():
+        here, *others = (
+            Q.gaussian_quantization(c, bits=bits).decibels
+            for c in (best, best - 0.002, best + 0.002)
+        )
+        assert here > max(others)
+
+
+def test_rescaled_and_equalized_networks_compute_the_same():
+    seeds = [np.random.default_rng([seed, 1]) for seed in sweep.SEEDS]
+    drawn = [mlp_init(sweep.SIZES, rng=r) for r in seeds]
+    params = [_layer(same) for same in zip(*drawn, strict=True)]
+    x = rng(13).random((len(seeds), 9, 64))
+    rescaled = sweep._rescaled(params)
+    equalized = sweep._equalized(rescaled)
+    logits = [
+        sweep._forward(p, x, sweep.NONE, sweep.NONE)[0] for p in (params, rescaled, equalized)
+    ]
+    assert_close(logits[1], logits[0])
+    assert_close(logits[2], logits[0])
+    for before, after in itertools.pairwise(equalized):
+        into, out = np.abs(before["weight"]).max(axis=1), np.abs(after["weight"]).max(axis=2)
+        # Of a middle layer both sides are made equal in turn, thirty times.
+        assert_close(into, out, rtol=0.01)
+    assert not np.allclose(rescaled[0]["weight"], equalized[0]["weight"])
+
+
+def test_unknown_forms_and_too_few_bits_are_refused():
+    cell = {"form": "trained", "what": "weights", "shared": "tensor", "bits": 8}
+    for name, bad in (("form", "pruned"), ("what", "biases"), ("shared", "row"), ("bits", 1)):
+        with pytest.raises(ValueError, match=f"run: {name} must be"):
+            sweep.run(**{**cell, name: bad})
+
+
+def test_digits_in_few_bits():
+    """Means of five networks; bands are about twice the error of such a mean."""
+
+    def mean(key, form, shared, bits, what="weights"):
+        cell = {"form": form, "what": what, "shared": shared, "bits": bits}
+        return np.mean(stored_run("quantization_digits", **cell)[key])
+
+    assert abs(mean("covered", "trained", "tensor", 8) - 0.977) < 0.005
+    for (form, shared, bits), right in {
+        ("trained", "tensor", 2): 0.194,
+        ("trained", "channel", 2): 0.595,
+        ("trained", "tensor", 3): 0.941,
+        ("rescaled", "tensor", 8): 0.916,
+        ("rescaled", "channel", 8): 0.969,
+        ("rescaled", "tensor", 4): 0.10,
+        ("rescaled", "channel", 4): 0.64,
+    }.items():
+        assert abs(mean("covered", form, shared, bits) - right) < 0.07
+    assert mean("covered", "equalized", "tensor", 4) > 0.96
+    assert mean("tuned", "rescaled", "tensor", 4) < 0.4
+    assert mean("tuned", "rescaled", "channel", 4) > 0.95
+    assert mean("tuned", "trained", "tensor", 2) > 0.96
+    assert mean("tuned", "trained", "tensor", 2, what="both") > 0.9
 
 
 # --- training through the rounding -------------------------------------------------------------

@@ -6,7 +6,18 @@ import numpy as np
 
 from tests.trainlab.cases.case import Case
 from trainlab.bit_patterns import bit_string, decode, encode, neighbors
-from trainlab.formats import BF16, E4M3, E5M2, FP16, FP32, round_to, spacing, stochastic_round
+from trainlab.formats import (
+    BF16,
+    E2M1,
+    E4M3,
+    E5M2,
+    FP16,
+    FP32,
+    MODES,
+    round_to,
+    spacing,
+    stochastic_round,
+)
 from trainlab.summation import running_sum
 
 NO_FLOATS = ["text", None, 1j, np.zeros(2, dtype=np.float16)]
@@ -26,12 +37,31 @@ def _extremes(dtype):
 CASES = [
     Case(
         round_to,
-        lambda rng, dtype: {"x": _numbers(rng, dtype), "fmt": FP16, "saturate": False},
-        bad={"x": NO_FLOATS, "fmt": NO_FORMAT, "saturate": NO_BOOL},
+        lambda rng, dtype: {
+            "x": _numbers(rng, dtype),
+            "fmt": FP16,
+            "mode": "down",
+            "saturate": False,
+        },
+        bad={
+            "x": NO_FLOATS,
+            "fmt": NO_FORMAT,
+            "mode": ["even", None, 1],
+            "saturate": NO_BOOL,
+        },
         shape_of="x",
         extreme=[
-            lambda rng, dtype: {"x": _extremes(dtype), "fmt": E4M3, "saturate": True},
             lambda rng, dtype: {"x": _extremes(np.float32), "fmt": BF16, "saturate": True},
+            *(
+                lambda rng, dtype, fmt=fmt, mode=mode: {
+                    "x": _extremes(dtype),
+                    "fmt": fmt,
+                    "mode": mode,
+                    "saturate": True,
+                }
+                for fmt in (E4M3, E2M1)
+                for mode in MODES
+            ),
         ],
     ),
     Case(
