@@ -51,7 +51,8 @@ def _course(ranks: int) -> tuple[Array, Array, Array]:
         terms.append(holds.sum(axis=2))
         moved.append(np.stack([source, target, chunk], axis=1))
     mine = messages.source == 0
-    by_step = np.bincount(messages.step[mine], messages.nbytes[mine], minlength=LAST)
+    steps = messages.step[mine].astype(np.intp)  # 32 bits wide in the browser
+    by_step = np.bincount(steps, messages.nbytes[mine], minlength=LAST)
     sent = np.concatenate([[0], np.cumsum(by_step)]) / arrays[0].nbytes
     return np.array(terms), np.array(moved), sent
 

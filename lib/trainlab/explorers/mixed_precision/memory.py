@@ -53,7 +53,7 @@ def _compute(optimizer: str, rows: float) -> Memory:
         training_memory(1, compute=BF16, gradients=FP32, moments=wide),
         training_memory(1, compute=BF16, master=None, moments=narrow),
     )
-    inputs = LAYERS * int(rows) * WIDTH  # one number each, kept for the backward pass
+    inputs = float(LAYERS * int(rows) * WIDTH)  # numbers kept for the backward pass
     return Memory(
         optimizer=optimizer,
         rows=int(rows),

@@ -84,10 +84,7 @@ def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     ticks = (-40, -24, -8, 8, 24)
     ax.set_xticks(ticks, [f"2{superscript(t)}" for t in ticks])
     normal = ax.add_patch(Rectangle((0, 0), 1, TOP, color=palette.SHADE, zorder=0))
-    few = ax.add_patch(
-        Rectangle((0, 0), 1, TOP, facecolor=palette.SHADE, edgecolor=palette.GRID, hatch="//")
-    )
-    few.set_zorder(0)
+    few = ax.add_patch(Rectangle((0, 0), 1, TOP, color=palette.GRID, zorder=0))
     colors = {
         "zero": palette.WRONG,
         "subnormal": palette.HIGHLIGHT,
@@ -187,9 +184,9 @@ window = Explorer(
     name="mixed_precision.window",
     title="Gradients in the window of a format",
     caption="Left: sizes of 4,000 gradients after multiplication by S, log-normal with median "
-    "2⁻²⁴ before. Between the dashed lines is what the format holds; hatched, subnormal numbers, "
-    "with fewer significant bits. Right: shares that are lost, for each S; dots are counted, lines "
-    "theory.",
+    "2⁻²⁴ before. Between the dashed lines is what the format holds; the band at its lower end has "
+    "subnormal numbers, with fewer significant bits. Right: shares that are lost, for each S; dots "
+    "are counted, lines theory.",
     controls=(
         Choice("format", "Format", {n: n for n in ("FP16", "BF16", "E5M2", "E4M3")}, "FP16"),
         Steps("k", "k, scale S = 2ᵏ", (0, 3, 7, 10, 15, 20, 25, 30, 35, 40), 0, between="whole"),
