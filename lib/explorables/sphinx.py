@@ -30,13 +30,27 @@ STATIC = Path(__file__).parent / "static"
 logger = logging.getLogger(__name__)
 
 
-def _written(env: BuildEnvironment) -> dict[str, dict[str, str]]:
-    """Page -> name of each state file on it -> its text; kept in the environment."""
+def _written(env: BuildEnvironment) -> dict[str, set[str]]:
+    """Page -> names of the state files on it; kept in the environment."""
     holder: Any = env
     if not hasattr(holder, "explorables"):
         holder.explorables = {}
-    states: dict[str, dict[str, str]] = holder.explorables
+    states: dict[str, set[str]] = holder.explorables
     return states
+
+
+def _kept(env: BuildEnvironment) -> Path:
+    """Where their texts lie: the environment, which each build reads and writes, stays small."""
+    return Path(env.doctreedir) / "explorables"
+
+
+def _keep(folder: Path, name: str, text: str) -> None:
+    # The name holds a hash of the text, and pages are read side by side.
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / name).exists():
+        part = folder / f"{name}.{os.getpid()}"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
 
 
 class ExplorerRenderer:
@@ -59,7 +73,8 @@ class ExplorerRenderer:
         content = data.content
         if "error" in content:
             raise ExtensionError(f"{env.docname}: {content['error']}")
-        _written(env).setdefault(env.docname, {})[content["file"]] = content["script"]
+        _keep(_kept(env), content["file"], content["script"])
+        _written(env).setdefault(env.docname, set()).add(content["file"])
         return [nodes.raw(text=content["html"], format="html", classes=["output"])]
 
 
@@ -118,14 +133,15 @@ def _write_runtime(app: Sphinx) -> None:
 def _write_files(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
-    static = Path(app.outdir) / "_static"
-    folder = static / "explorers"
+    folder = Path(app.outdir) / "_static" / "explorers"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {name: text for page in _written(app.env).values() for name, text in page.items()}
-    for stale in {p.name for p in folder.glob("*.js")} - set(wanted):
-        (folder / stale).unlink()
-    for name, text in wanted.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    wanted = set().union(*_written(app.env).values())
+    for place in (folder, _kept(app.env)):
+        for stale in {p.name for p in place.glob("*.js*")} - wanted:
+            (place / stale).unlink()
+    for name in wanted - {p.name for p in folder.iterdir()}:
+        part = shutil.copyfile(_kept(app.env) / name, folder / f"{name}.part")
+        part.replace(folder / name)  # whole, or not there
 
 
 def _register_static(app: Sphinx, config: Any) -> None:
@@ -165,7 +181,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_css_file("explorables.css")
     return {
         "version": "1",
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

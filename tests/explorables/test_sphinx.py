@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-# One book for all of them, also when tests run on several cores.
-pytestmark = pytest.mark.xdist_group("sphinx")
-
 CONF = """
 project = "Small"
 extensions = ["myst_nb", "explorables.sphinx"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 # One JupyterLab for all of them, also when tests run on several cores.
-pytestmark = [pytest.mark.jupyter, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.jupyter
 
 ROOT = Path(__file__).parents[2]
 BINDER = ROOT / ".venv-binder"

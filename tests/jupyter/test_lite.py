@@ -13,7 +13,7 @@ import pytest
 
 from tests.sites import served
 
-pytestmark = [pytest.mark.jupyter, pytest.mark.xdist_group("lite")]
+pytestmark = pytest.mark.jupyter
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"

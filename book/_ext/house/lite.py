@@ -137,18 +137,32 @@ def _write_site(app):
     # Before the pages, which say how large it is.
     if app.builder.format != "html":
         return
-    out = Path(app.outdir) / "lite"
-    shutil.rmtree(out, ignore_errors=True)
+    out, made_of = Path(app.outdir) / "lite", Path(app.doctreedir) / "lite.txt"
     if not app.config.lite_site:
+        shutil.rmtree(out, ignore_errors=True)
         logger.info("No notebooks in the browser: pages open on Binder and Colab only.")
         return
-    shutil.copytree(Path(app.srcdir) / app.config.lite_site, out)
+    site, static = Path(app.srcdir) / app.config.lite_site, Path(app.outdir) / "_static"
+    sources = "\n".join(_sources(site, static))
+    if out.exists() and made_of.exists() and made_of.read_text(encoding="utf-8") == sources:
+        return
+    made_of.unlink(missing_ok=True)
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(site, out)
     # Jupyter changes its icon while a cell runs, and leaves the icons out.
     (out / "static" / "favicons").mkdir(parents=True)
     for name in ("busy-1", "notebook"):
         icon = out / "static" / "favicons" / f"favicon-{name}.ico"
         shutil.copy(out / "notebooks" / "favicon.ico", icon)
-    _write_packages(Path(app.srcdir) / ".runtime", out, Path(app.outdir) / "_static")
+    _write_packages(Path(app.srcdir) / ".runtime", out, static)
+    made_of.write_text(sources, encoding="utf-8")
+
+
+def _sources(site, static):
+    """What the site is made of: where any of it has changed, it is made again."""
+    yield (static / runtime.MANIFEST).read_text(encoding="utf-8")  # has a digest of each file
+    for path in [Path(__file__), *sorted(site.rglob("*"))]:
+        yield f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 @cache
@@ -186,11 +200,16 @@ def _write_notebooks(app, exception):
         return
     out = Path(app.outdir)
     names = sorted(name for name in app.env.found_docs if is_notebook(app.env, name))
-    for name in names:
-        notebook = nbformat.read(out / f"_sources/{name}.ipynb", as_version=4)
+    targets = {out / f"lite/files/{name}.ipynb": out / f"_sources/{name}.ipynb" for name in names}
+    for stale in {*(out / "lite/files/book").rglob("*.ipynb")} - set(targets):
+        stale.unlink()
+    for target, source in targets.items():
+        if target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+            continue
+        notebook = nbformat.read(source, as_version=4)
         del notebook.cells[0]
         notebook.metadata.kernelspec = {"name": "python", "display_name": "Python"}
-        write_notebook(notebook, out / f"lite/files/{name}.ipynb")
+        write_notebook(notebook, target)
     _write_contents(out / "lite", names)
     size = sum(path.stat().st_size for path in (out / "lite").rglob("*") if path.is_file())
     logger.info("Notebooks in the browser: %d pages, %.1f MB.", len(names), size / 1e6)

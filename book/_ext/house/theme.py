@@ -5,12 +5,13 @@ The theme loads FontAwesome twice: a script of half a megabyte (dropped by the t
 down to the icons that the built pages use.
 """
 
+import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pydata_sphinx_theme
 from docutils import nodes
-from fontTools import subset
 
 STATIC = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
 FONTS = "vendor/fontawesome/webfonts"
@@ -32,7 +33,7 @@ def used_codes(outdir):
     css = (STATIC / "styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
     known = codes_by_name(css)
     pages = "".join(p.read_text(encoding="utf-8") for p in Path(outdir).rglob("*.html"))
-    names = set(re.findall(r"\bfa-([a-z0-9-]+)", pages))
+    names = set(re.findall(r"fa-([a-z0-9-]+)", pages))
     # Icons that style sheets write by code, such as those of admonition titles.
     rest = _NAMED.sub("", css) + "".join(
         p.read_text(encoding="utf-8") for p in (Path(outdir) / "_static").glob("*.css")
@@ -45,13 +46,25 @@ def _cut_fonts(app, exception):
     if exception is not None or app.builder.format != "html":
         return
     codes = used_codes(app.outdir)
-    options = subset.Options(flavor="woff2", notdef_outline=True)
     for source in (STATIC / FONTS).glob("*.woff2"):
-        font = subset.load_font(source, options)
-        cutter = subset.Subsetter(options)
-        cutter.populate(unicodes=codes)
-        cutter.subset(font)
-        subset.save_font(font, Path(app.outdir) / "_static" / FONTS / source.name, options)
+        key = hashlib.sha256(source.read_bytes() + repr(sorted(codes)).encode()).hexdigest()[:16]
+        cut = Path(app.doctreedir) / f"{source.stem}.{key}.woff2"  # the icons seldom change
+        if not cut.exists():
+            _cut_font(source, codes, cut)
+        shutil.copyfile(cut, Path(app.outdir) / "_static" / FONTS / source.name)
+
+
+def _cut_font(source, codes, target):
+    from fontTools import subset  # takes a quarter of a second
+
+    options = subset.Options(flavor="woff2", notdef_outline=True)
+    font = subset.load_font(source, options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=codes)
+    cutter.subset(font)
+    part = target.with_suffix(".part")
+    subset.save_font(font, part, options)
+    part.replace(target)
 
 
 def _is_ours(script):
