@@ -8,8 +8,6 @@ from typing import Any
 
 from .baking_cache import remembered
 from .explorer import Explorer
-from .page import figure_html
-from .states import bake
 
 __all__ = ["HOST_VARIABLE", "MIME", "PageBundle", "PageFailure", "show"]
 
@@ -29,6 +27,10 @@ class PageBundle:
 
 
 def _page_content(explorer: Explorer) -> dict[str, str]:
+    # Here, because matplotlib takes a second, and who knows the figure already needs none.
+    from .page import figure_html
+    from .states import bake
+
     baked = bake(explorer)
     file = f"{explorer.name}.{hashlib.sha256(baked.payload.encode()).hexdigest()[:12]}.js"
     return {

@@ -3,7 +3,7 @@ a policy of what pages may run."""
 
 import os
 
-from . import freshness, lite, mathematics, notebooks, policy, theme
+from . import freshness, lite, mathematics, notebooks, policy, sources, theme
 
 # Many small matrices: threads would only wait for one another. Inherited by the kernels.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,6 +26,6 @@ def setup(app):
     # Pages run while they are read: as many at a time as there are cores.
     app.parallel = os.cpu_count() or 1
     app.connect("config-inited", _declare_parallel)
-    for part in (theme, mathematics, freshness, notebooks, lite, policy):
+    for part in (theme, mathematics, sources, freshness, notebooks, lite, policy):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
