@@ -178,14 +178,8 @@ def library() -> Iterator[Row]:
     """The computations that pages lean on."""
     from trainlab.double_descent import min_norm_curve, relu_features
     from trainlab.explorers import registry
-    from trainlab.formats import FORMATS, round_to
 
     rng = np.random.default_rng(0)
-    values = rng.standard_normal(10**6)
-    for name, budget in (("FP16", 15), ("BF16", 15), ("E4M3", 60), ("E5M2", 60)):
-        took = _median(lambda fmt=FORMATS[name]: round_to(values, fmt))
-        yield f"rounding 10⁶ numbers to {name}", took, budget, "ms"
-
     # 100 examples of 64 inputs, ten outputs, 500 test points, 53 widths with the peak among them.
     x, test = rng.standard_normal((100, 64)) / 8, rng.standard_normal((500, 64)) / 8
     weight, targets = rng.standard_normal((1000, 64)), rng.standard_normal((100, 10))
