@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import ArrayLike
 
 from . import palette
 from .numbers import superscript
 
-__all__ = ["STYLE", "log_axis", "panel_label"]
+__all__ = ["STYLE", "boxes", "log_axis", "panel_label"]
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 72,
@@ -83,6 +86,27 @@ def log_axis(ax: Axes, which: str, low: float, high: float, *, most_ticks: int =
     axis.set_major_formatter(FuncFormatter(_power_of_ten))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def boxes(left: ArrayLike, right: ArrayLike, bottom: ArrayLike, top: ArrayLike) -> Path:
+    """Return one path of many rectangles: a single artist to move, and little to store.
+
+    Parameters
+    ----------
+    left, right, bottom, top : array_like of shape (n,), or one number for all
+        Their edges.
+
+    Returns
+    -------
+    Path
+        For a `PathPatch`; nothing is drawn if there are none.
+    """
+    x0, x1, y0, y1 = np.broadcast_arrays(*np.atleast_1d(left, right, bottom, top))
+    if not len(x0):
+        return Path(np.zeros((1, 2)), [Path.MOVETO])
+    around = np.stack([x0, y0, x1, y0, x1, y1, x0, y1, x0, y0], axis=1).astype(float)
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    return Path(around.reshape(-1, 2), codes * len(x0))
 
 
 def panel_label(ax: Axes, text: str) -> None:

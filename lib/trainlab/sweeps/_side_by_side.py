@@ -7,7 +7,7 @@ what it would be alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,15 +60,22 @@ def _layer(drawn: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
     return {"weight": np.stack(weights), "bias": np.stack(biases)}
 
 
+def _drawn(seeds: Iterable[Any], sizes: Sequence[int]) -> list[dict[str, Array]]:
+    """Draw the first weights of all networks, layer by layer; a seed may be a list of numbers."""
+    nets = [mlp_init(sizes, rng=np.random.default_rng(seed)) for seed in seeds]
+    return [_layer(same) for same in zip(*nets, strict=True)]
+
+
 def _stacked(seeds: Any, sizes: tuple[int, ...] = SIZES) -> dict[str, Array]:
-    drawn = [mlp_init(sizes, rng=np.random.default_rng(seed)) for seed in seeds]
-    first, last = (_layer(same) for same in zip(*drawn, strict=True))
+    first, last = _drawn(seeds, sizes)
     return {"in": first["weight"], "b": first["bias"], "out": last["weight"], "c": last["bias"]}
 
 
-def _batches(seeds: Iterable[int], count: int, *, batch_size: int, steps: int) -> Array:
+def _batches(
+    seeds: Iterable[int], count: int, *, batch_size: int, steps: int, stream: tuple[int, ...] = (1,)
+) -> Array:
     """Draw the rows of each step for all runs, (steps, runs, batch); a seed has its own."""
-    rules = (np.random.default_rng([seed, 1]) for seed in seeds)
+    rules = (np.random.default_rng([seed, *stream]) for seed in seeds)
     drawn = [minibatch_rows(count, batch_size=batch_size, steps=steps, rng=rng) for rng in rules]
     return np.stack(drawn, axis=1)
 

@@ -19,9 +19,8 @@ from ..datasets import digits
 from ..differentiation import vjp
 from ..distillation import distillation_loss
 from ..optimizers import OPTIMIZERS, apply_updates
-from ..training import minibatch_rows
 from . import Sweep, stored_run
-from ._side_by_side import _logits, _stacked
+from ._side_by_side import _batches, _logits, _stacked
 
 Array = NDArray[Any]
 
@@ -57,9 +56,7 @@ def _chosen(seed: int, count: int) -> Array:
 
 
 def _rows(seeds: Any, count: int, steps: int) -> Array:
-    rules = (np.random.default_rng([seed, 32]) for seed in seeds)
-    drawn = [minibatch_rows(count, batch_size=BATCH, steps=steps, rng=rule) for rule in rules]
-    return np.stack(drawn, axis=1)
+    return _batches(seeds, count, batch_size=BATCH, steps=steps, stream=(32,))
 
 
 @lru_cache(maxsize=1)

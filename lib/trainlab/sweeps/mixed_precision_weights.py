@@ -18,9 +18,8 @@ from ..datasets import digits
 from ..differentiation import vjp
 from ..formats import FORMATS, FP32
 from ..mixed_precision import cast, cast_tree, rounded_update
-from ..mlp import mlp_init
 from . import Sweep
-from ._side_by_side import _batches, _layer
+from ._side_by_side import _batches, _drawn
 
 SIZES, BATCH, STEPS = (64, 32, 32, 10), 32, 320
 SEEDS = (0, 1, 2, 3)
@@ -41,8 +40,8 @@ def run(format: str, store: str, steps: int = STEPS) -> dict[str, Any]:
     x_test, labels_test = digits(part="validation")
     x, x_test = (x - 0.3) / 0.37, (x_test - 0.3) / 0.37
     rows = _batches([seed for _, seed in pairs], len(x), batch_size=BATCH, steps=steps)
-    nets = [mlp_init(SIZES, rng=np.random.default_rng(seed)) for _, seed in pairs]
-    params = cast_tree([_layer(same) for same in zip(*nets, strict=True)], FP32)
+    drawn = _drawn((seed for _, seed in pairs), SIZES)
+    params = cast_tree(drawn, FP32)
     kept = FP32 if store == "master" else fmt
     params = cast_tree(params, kept)
     rng = np.random.default_rng(1) if store == "stochastic" else None

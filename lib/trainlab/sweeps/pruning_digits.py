@@ -21,12 +21,11 @@ from ..classification import cross_entropy
 from ..combinations import paired_interval
 from ..datasets import digits
 from ..differentiation import value_and_grad
-from ..mlp import mlp_init
 from ..pruning import apply_masks, magnitude_masks, n_m_mask, random_masks, structured_mask
-from ..training import minibatch_rows, train
+from ..training import train
 from ..trees import tree_map
 from . import Sweep, stored_run
-from ._side_by_side import _layer
+from ._side_by_side import _batches, _drawn
 
 Array = NDArray[Any]
 Masks = list[Array]  # of each layer, (seeds, in, out)
@@ -62,8 +61,7 @@ class _Task(NamedTuple):
 
 
 def _draw(seeds: Sequence[int], sizes: Sequence[int], stream: int) -> list[dict[str, Array]]:
-    nets = [mlp_init(sizes, rng=np.random.default_rng([seed, stream])) for seed in seeds]
-    return [_layer(same) for same in zip(*nets, strict=True)]
+    return _drawn(([seed, stream] for seed in seeds), sizes)
 
 
 def _task(seeds: Sequence[int]) -> _Task:
@@ -89,13 +87,12 @@ def _trained(
 ) -> Any:
     """Train all networks with their masks; `stream` names the batches."""
     steps, run = epochs * COUNT // BATCH, np.arange(len(seeds))[:, None]
-    draws = [np.random.default_rng([seed, 2, stream]) for seed in seeds]
-    rows = np.stack([minibatch_rows(COUNT, batch_size=BATCH, steps=steps, rng=r) for r in draws])
+    rows = _batches(seeds, COUNT, batch_size=BATCH, steps=steps, stream=(2, stream))
 
     def loss(params: Any, x: Array, labels: Array) -> Any:
         return cross_entropy(_logits(params, x, masks), labels, reduction="sum") / BATCH
 
-    batches = ((task.x[run, r], task.labels[run, r]) for r in rows.swapaxes(0, 1))
+    batches = ((task.x[run, r], task.labels[run, r]) for r in rows)
     return train(loss, params, batches=batches, lr=LR, optimizer="adam").params
 
 

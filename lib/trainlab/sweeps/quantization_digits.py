@@ -20,11 +20,10 @@ from .._checks import integer, one_of
 from ..activations import relu
 from ..classification import cross_entropy
 from ..datasets import digits
-from ..mlp import mlp_init
 from ..quantization import IntegerCode, choose_code, fake_quantize
-from ..training import minibatch_rows, train
+from ..training import train
 from . import Sweep
-from ._side_by_side import _layer
+from ._side_by_side import _batches, _drawn
 
 Array = NDArray[Any]
 Params = list[dict[str, Array]]
@@ -72,12 +71,7 @@ NONE: list[Any] = [None] * (len(SIZES) - 1)
 def _fit(params: Params, *, codes: Any, inputs: Any, epochs: int, lr: float, draw: int) -> Params:
     x, labels, _, _ = _data()
     steps, run = epochs * TRAINED_ON // BATCH, np.arange(len(SEEDS))[:, None]
-    rows = [
-        minibatch_rows(
-            TRAINED_ON, batch_size=BATCH, steps=steps, rng=np.random.default_rng([seed, draw])
-        )
-        for seed in SEEDS
-    ]
+    rows = _batches(SEEDS, TRAINED_ON, batch_size=BATCH, steps=steps, stream=(draw,))
 
     def loss(params: Any, x: Array, labels: Array) -> Any:
         logits, _ = _forward(params, x, codes, inputs)
@@ -86,7 +80,7 @@ def _fit(params: Params, *, codes: Any, inputs: Any, epochs: int, lr: float, dra
     done: Params = train(
         loss,
         params,
-        batches=((x[run, r], labels[run, r]) for r in np.stack(rows, axis=1)),
+        batches=((x[run, r], labels[run, r]) for r in rows),
         lr=lambda step: lr * 0.5 * (1 + math.cos(math.pi * step / steps)),
         optimizer="adam",
     ).params
@@ -121,8 +115,7 @@ def _equalized(params: Params) -> Params:
 @lru_cache(maxsize=len(FORMS))
 def _network(form: str) -> Params:
     if form == "trained":
-        drawn = [mlp_init(SIZES, rng=np.random.default_rng([seed, 1])) for seed in SEEDS]
-        start = [_layer(same) for same in zip(*drawn, strict=True)]
+        start = _drawn(([seed, 1] for seed in SEEDS), SIZES)
         return _fit(start, codes=NONE, inputs=NONE, epochs=EPOCHS, lr=LR, draw=2)
     return (
         _rescaled(_network("trained")) if form == "rescaled" else _equalized(_network("rescaled"))

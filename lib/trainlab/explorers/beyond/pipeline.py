@@ -12,7 +12,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.explorers import palette
 from trainlab.pipeline import PipelineRun, pipeline_run
 
@@ -51,19 +51,8 @@ def _compute(stages: int, microbatches: int, schedule: str, load: str) -> Data:
 
 
 def _boxes(x: Array, y: Array, width: Array, height: float) -> Path:
-    """One path of many rectangles."""
-    corners = np.stack(
-        [
-            np.stack([x, y], -1),
-            np.stack([x + width, y], -1),
-            np.stack([x + width, y + height], -1),
-            np.stack([x, y + height], -1),
-            np.stack([x, y], -1),
-        ],
-        axis=1,
-    )  # (boxes, corner, 2)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-    return Path(np.round(corners.reshape(-1, 2), 4), codes * len(x))
+    edges = (np.round(edge, 4) for edge in (x, x + width, y, y + height))
+    return boxes(*edges)
 
 
 def _draw(left: Figure, right: Figure) -> dict[str, Any]:

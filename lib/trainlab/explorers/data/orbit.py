@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.augmentation import augmentation_penalty, flip_images, input_noise, shift_images
 from trainlab.datasets import digits
 from trainlab.explorers import palette
@@ -30,8 +30,6 @@ CHANGES: Mapping[str | int | float, str] = {
 }
 COPIES = (1, 3, 10, 30)
 EXAMPLES, STD, RIDGE = 20, 0.3, 0.01
-CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) / 2
-CODES = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
 BLANK = 0.05  # smaller weights, relative to the largest, are not drawn
 
 
@@ -136,11 +134,8 @@ def _squares(w: Array, sign: int) -> Path:
     """One path of a square for each weight of this sign, of an area that grows with its size."""
     size = np.abs(w) / np.abs(w).max()
     chosen = np.nonzero((w * sign > 0) & (size > BLANK))[0]
-    if not len(chosen):
-        return Path([[0, 0]], [Path.MOVETO])
-    centers = np.stack([chosen % 8, chosen // 8], axis=1)[:, None]
-    corners = centers + 0.96 * np.sqrt(size[chosen])[:, None, None] * CORNERS
-    return Path(corners.round(2).reshape(-1, 2), CODES * len(chosen))
+    x, y, half = chosen % 8, chosen // 8, 0.96 * np.sqrt(size[chosen]) / 2
+    return boxes(*(edge.round(2) for edge in (x - half, x + half, y - half, y + half)))
 
 
 def _draw(left: Figure, right: Figure) -> list[tuple[PathPatch, PathPatch]]:

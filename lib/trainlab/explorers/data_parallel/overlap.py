@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Explorer, Quantity, Readout, Steps, Toggle, format_number
-from explorables.style import log_axis, panel_label
+from explorables.style import boxes, log_axis, panel_label
 from trainlab.communication_time import Timeline, overlapped_step
 from trainlab.data_parallel import MIB, gradient_buckets
 from trainlab.explorers import palette
@@ -90,11 +90,7 @@ def _compute(bucket: float, ranks: int, bandwidth: float, overlap: bool) -> Step
 def _bars(start: Array, end: Array, low: float, high: float) -> Path:
     """One path of bars, cut off at the edge of the picture."""
     seen = start < END
-    x0, x1 = start[seen], np.minimum(end[seen], END)
-    x = np.stack([x0, x1, x1, x0, x0], axis=1)
-    y = np.broadcast_to([low, low, high, high, low], x.shape)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-    return Path(np.stack([x, y], axis=2).reshape(-1, 2), codes * len(x))
+    return boxes(start[seen], np.minimum(end[seen], END), low, high)
 
 
 def _draw(left: Figure, right: Figure) -> dict[str, Any]:

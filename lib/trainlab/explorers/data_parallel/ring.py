@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.collectives import ring_all_reduce
 from trainlab.explorers import palette
 
@@ -66,14 +66,8 @@ def _compute(ranks: int, step: int) -> Ring:
 
 def _boxes(corners: Array) -> Path:
     """One path of rectangles, given as rows of left, bottom, width, height."""
-    if not len(corners):
-        return Path(np.zeros((1, 2)), [Path.MOVETO])
-    x, y, w, h = np.asarray(corners, float).T
-    points = np.stack(
-        [np.stack([x, x + w, x + w, x, x], axis=1), np.stack([y, y, y + h, y + h, y], axis=1)], 2
-    )
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-    return Path(points.reshape(-1, 2), codes * len(points))
+    x, y, w, h = corners.reshape(-1, 4).T
+    return boxes(x, x + w, y, y + h)
 
 
 def _arrows(ranks: int, going: bool) -> Path:

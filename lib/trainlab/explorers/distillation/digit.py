@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.distillation import soft_targets
 from trainlab.explorers import palette
 from trainlab.sweeps import stored
@@ -24,8 +24,6 @@ Array = NDArray[Any]
 
 DIGITS: Mapping[str | int | float, str] = {d: str(d) for d in range(10)}
 KINDS: Mapping[str | int | float, str] = {0: "a typical one", 1: "the least sure one"}
-CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) / 2
-CODES = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
 BLANK = 0.03  # lighter pixels are not drawn
 
 
@@ -60,9 +58,8 @@ def _compute(digit: int, kind: int, temperature: float) -> Data:
 def _squares(pixels: Array) -> Path:
     """One path of a square for each pixel, of an area that grows with its ink."""
     chosen = np.flatnonzero(pixels > BLANK)
-    centers = np.stack([chosen % 8, chosen // 8], axis=1)[:, None]
-    corners = centers + 0.98 * np.sqrt(pixels[chosen])[:, None, None] * CORNERS
-    return Path(corners.round(2).reshape(-1, 2), CODES * len(chosen))
+    x, y, half = chosen % 8, chosen // 8, 0.98 * np.sqrt(pixels[chosen]) / 2
+    return boxes(*(edge.round(2) for edge in (x - half, x + half, y - half, y + half)))
 
 
 def _draw(left: Figure, right: Figure) -> dict[str, Any]:

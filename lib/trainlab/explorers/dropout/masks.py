@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.dropout import dropout, keep_mask
 from trainlab.explorers import palette
 
@@ -99,14 +99,8 @@ CORNERS = {image: _corners(image) for image in (False, True)}
 
 def _cells(corners: NDArray[Any]) -> Path:
     """One path of all these cells: a single artist, and little to store."""
-    cells = corners.reshape(-1, 4)
-    if not len(cells):
-        return Path(np.zeros((1, 2)), [Path.MOVETO])
-    x, y, w, h = cells.T
-    around = [(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)]
-    vertices = np.stack([np.stack(point, axis=-1) for point in around], axis=1)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(cells)
-    return Path(vertices.reshape(-1, 2), codes)
+    x, y, w, h = corners.reshape(-1, 4).T
+    return boxes(x, x + w, y, y + h)
 
 
 def _draw(left: Figure, right: Figure) -> dict[str, Any]:

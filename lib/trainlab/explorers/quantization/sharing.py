@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Choice, Explorer, Quantity, Readout, Steps, format_number
-from explorables.style import panel_label
+from explorables.style import boxes, panel_label
 from trainlab.explorers import palette
 from trainlab.quantization import choose_code, dequantize, quantize
 
@@ -85,12 +85,8 @@ def _squares(values: Array) -> Path:
     """One square a number in its cell, its area the size of the number; full at 2 and above."""
     side = np.sqrt(np.minimum(np.abs(values) / 2, 1)) * 0.46
     y, x = np.nonzero(side > 0.06)  # what is smaller would be a speck
-    half = side[y, x][:, None]
-    corners = np.stack(
-        [x[:, None] + half * [-1, 1, 1, -1, -1], y[:, None] + half * [-1, -1, 1, 1, -1]], axis=-1
-    )
-    codes = np.tile([Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY], len(x))
-    return Path(corners.reshape(-1, 2).round(2), codes)
+    half = side[y, x]
+    return boxes(*(edge.round(2) for edge in (x - half, x + half, y - half, y + half)))
 
 
 def _frames(height: int, width: int) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from explorables import Explorer, Quantity, Readout, Steps, Toggle, format_number
-from explorables.style import log_axis, panel_label
+from explorables.style import boxes, log_axis, panel_label
 from trainlab.communication_time import Timeline, overlapped_step
 from trainlab.explorers import palette
 from trainlab.sharded_timeline import ShardedTimeline, sharded_timeline
@@ -70,15 +70,6 @@ def _compute(units: int, prefetch: bool, link: float, tokens: float) -> Course:
     return Course(int(units), prefetch, link, tokens, computing, sharded, replicated, efficiency)
 
 
-def _boxes(times: NDArray[Any], bottom: float, height: float) -> Path:
-    """One path of a box for each start and end."""
-    left, right = times[:, :1], times[:, 1:]
-    x = np.concatenate([left, right, right, left, left], axis=1)
-    y = np.broadcast_to(bottom + height * np.array([0, 0, 1, 1, 0]), x.shape)
-    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-    return Path(np.stack([x.ravel(), y.ravel()], axis=1), codes * len(times))
-
-
 def _draw(left: Figure, right: Figure) -> dict[str, Any]:
     ax = left.subplots()
     panel_label(ax, "One step")
@@ -123,13 +114,13 @@ def _update(artists: dict[str, Any], data: Course) -> None:
     }
     for name, times in shown.items():
         bottom, height = KINDS[name][:2]
-        artists["boxes"][name].set_path(_boxes(times / total, bottom, height))
+        left, right = (times / total).T
+        artists["boxes"][name].set_path(boxes(left, right, bottom, bottom + height))
         # No gaps between boxes that are hardly wider than a gap.
         artists["boxes"][name].set_linewidth(0.5 if np.ptp(times[0]) > 0.01 * total else 0.0)
     for name, start, end in (("forward", 0.0, forward), ("backward", forward, data.computing)):
         edges = np.linspace(start, end, data.units + 1) / total
-        times = np.stack([edges[:-1], edges[1:]], axis=1)
-        artists["boxes"][f"{name} below"].set_path(_boxes(times, 0.9, 0.6))
+        artists["boxes"][f"{name} below"].set_path(boxes(edges[:-1], edges[1:], 0.9, 1.5))
         artists["boxes"][f"{name} below"].set_linewidth(0.5 if edges[1] - edges[0] > 0.01 else 0.0)
     artists["texts"][0].set_text(f"sharded: {format_number(total)} s")
     artists["texts"][1].set_text(f"DDP: {format_number(ddp.total)} s")
